@@ -1,0 +1,1 @@
+"""Generated README cards for datasets and models; a leaf that imports nothing of the other packages."""

@@ -1,0 +1,1 @@
+"""Measures over published rows, and the pictures and tables made of them."""

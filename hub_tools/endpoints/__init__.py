@@ -1,0 +1,1 @@
+"""Endpoints that generate text: the client and the embedded server."""

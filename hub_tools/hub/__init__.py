@@ -1,0 +1,1 @@
+"""The Hub: the repository client, provenance statements and the embedded server."""

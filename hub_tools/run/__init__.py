@@ -1,0 +1,1 @@
+"""Runs a recipe: graph, runner, journal, publishing."""
