@@ -17,7 +17,9 @@ class Funnel:
     def __post_init__(self) -> None:
         """Refuse counts that do not add up."""
         if self.read != self.kept + sum(self.rejects.values()):
-            raise ValueError(f"the funnel does not add up: {self.read} read, {self.kept} kept, {dict(self.rejects)}")
+            raise ValueError(
+                f"the funnel does not add up: {self.read} read, {self.kept} kept, {dict(self.rejects)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

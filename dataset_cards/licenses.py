@@ -1,0 +1,69 @@
+"""Which licence a work has that is made of works under several licences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# From the freest to the strictest, with what each asks of those who use the work.
+TERMS = {
+    "cc0-1.0": "asks for nothing",
+    "mit": "keeps its notice",
+    "bsd-3-clause": "keeps its notice",
+    "apache-2.0": "keeps its notices",
+    "odc-by": "asks for attribution",
+    "cc-by-3.0": "asks for attribution",
+    "cc-by-4.0": "asks for attribution",
+    "cc-by-sa-3.0": "asks for attribution and the same licence for what is made of it",
+    "cc-by-sa-4.0": "asks for attribution and the same licence for what is made of it",
+    "llama2": "binds users to Meta's community licence and use policy",
+    "cc-by-nc-4.0": "forbids commercial use",
+    "cc-by-nc-sa-4.0": "forbids commercial use and asks for the same licence for what is made of it",
+}
+_ALIASES = {
+    "cc0": "cc0-1.0",
+    "mit-license": "mit",
+    "apache2": "apache-2.0",
+    "apache-license-2.0": "apache-2.0",
+    "odc-by-1.0": "odc-by",
+    "llama-2": "llama2",
+    "creativecommons.org/publicdomain/zero/1.0": "cc0-1.0",
+    "opendatacommons.org/licenses/by/1-0": "odc-by",
+}
+_CC_URL = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)")
+
+
+def known(license_name: str) -> str | None:
+    """Return the Hub's id of a licence by any of its usual names, or None where this table does not hold it."""
+    name = re.sub(r"[\s_]+", "-", license_name.strip().lower())
+    name = re.sub(r"^https?://(www\.)?", "", name).rstrip("/")
+    if found := _CC_URL.match(name):
+        name = f"cc-{found[1]}-{found[2]}"
+    name = _ALIASES.get(name, name)
+    return name if name in TERMS else None
+
+
+def combined(licenses: Iterable[str]) -> tuple[str, str]:
+    """Return the Hub's id of the strictest of the licences, and the reason in a sentence; unknown ones give `other`."""
+    stated = list(dict.fromkeys(name.strip() for name in licenses))
+    unknown = sorted({name or "one that is not stated" for name in stated if known(name) is None})
+    if not stated:
+        return "other", "No source states a licence, so none can be passed on."
+    if unknown:
+        return (
+            "other",
+            f"The terms of {_listed(unknown)} are not known here, so the reader must look them up.",
+        )
+    ids = sorted({known(name) or "" for name in stated}, key=list(TERMS).index)
+    strictest = ids[-1]
+    if len(ids) == 1:
+        return strictest, f"Everything it is made of is under {strictest}, which {TERMS[strictest]}."
+    return strictest, (
+        f"Of {_listed(ids)} the strictest is {strictest}, which {TERMS[strictest]}; "
+        "the notices that the others ask for are due as well."
+    )
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as a list in a sentence: `a`, `a and b`, `a, b and c`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
