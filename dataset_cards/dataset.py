@@ -15,12 +15,13 @@ def dataset_card(facts: DatasetFacts) -> str:
         license_reason=_license_reason(facts),
         funnel=render.funnel_rows(facts.funnel),
         default=_default(facts),
+        empty=any(not config.rows for config in facts.configs),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body
 
 
 def _license_reason(facts: DatasetFacts) -> str:
-    """Return why the dataset has its licence, judged by those of its sources and of the models that wrote its text."""
+    """Return why the dataset has its licence, judged by those of its sources and its models."""
     stated = [source.license for source in facts.sources] + [model.license for model in facts.models]
     strictest, reason = combined(name or "" for name in stated)
     return (

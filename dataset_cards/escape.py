@@ -16,7 +16,7 @@ _KEEP_MARK = re.compile(r"<!--(?=\s*backforth:)", re.IGNORECASE)
 
 
 def visible(text: str) -> str:
-    """Return the text with every control, direction and other unseen character spelt out, and `\\n` line ends."""
+    """Return the text with control, direction and other unseen characters spelt out, and `\\n` line ends."""
     return "".join(_spelt(char) if _is_hidden(char) else char for char in text.replace("\r\n", "\n"))
 
 
@@ -28,16 +28,16 @@ def folded(text: str, limit: int = 1200) -> str:
 
 
 def fenced(text: str, info: str = "text", limit: int | None = None) -> str:
-    """Return a fenced code block that the text cannot end, folded to `limit` characters where one is given."""
+    """Return a fenced code block that the text cannot end, folded to `limit` characters if one is given."""
     text = visible(text if limit is None else folded(text, limit))
     # A person's marked passage is looked for by its markers (kept.py): text of others must not hold any.
-    text = _KEEP_MARK.sub("<!-–", text)
+    text = _KEEP_MARK.sub("<!- -", text)
     fence = "`" * max(3, _longest_run(text) + 1)
     return f"{fence}{info}\n{text}\n{fence}"
 
 
 def inline(text: str) -> str:
-    """Return the text on one line, for a paragraph, heading, list item or table cell; none of it is markup."""
+    """Return the text on one line, free of markup, for a paragraph, heading, list item or table cell."""
     return _guarded(_escaped(_one_line(text)))
 
 

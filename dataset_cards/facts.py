@@ -24,7 +24,7 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One config of a dataset repo: its rows, bytes on disk and features (the YAML form of `datasets.Features`)."""
+    """One config of a dataset repo: rows, bytes on disk, features (the YAML form of `datasets.Features`)."""
 
     name: str
     description: str
@@ -36,7 +36,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One pinned input: the node that made it (or the file's name), its `hf://…@sha` or sha256, version and rows."""
+    """One pinned input: the node that made it (or a file's name), `hf://…@sha` or sha256, version, rows."""
 
     name: str
     uri: str
@@ -58,7 +58,7 @@ class ModelUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What generation cost: requests answered (journalled ones included), tokens, wall seconds of this run."""
+    """What generation cost: requests answered (journalled ones too), tokens, wall seconds of this run."""
 
     requests: int
     prompt_tokens: int
@@ -68,7 +68,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What dataset and model cards share. `notes` are sentences that the reader must see (limits, demo, parse rate)."""
+    """What dataset and model cards share; `notes` are sentences the reader must see (limits, parse rate)."""
 
     repo: str
     version: str
@@ -102,7 +102,7 @@ class DatasetFacts(Common):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts(Common):
-    """Everything a model card says. `relation` is the Hub's base_model_relation: finetune, adapter or quantized."""
+    """Everything a model card says; `relation` is the Hub's: finetune, adapter or quantized."""
 
     base: str | None
     base_sha: str | None

@@ -35,8 +35,8 @@ _PAPER_TAGS = ["backforth", "instruction-backtranslation", "arxiv:2408.04614"]
 def front_matter(data: Mapping[str, object]) -> str:
     """Return the YAML block of a card, with its two rulers; keys without a value are left out."""
     filled = {key: plain(value) for key, value in data.items() if value not in (None, "", [], {})}
-    # An endless line: a scalar that is wrapped could begin a line with a ruler of its own.
-    text = yaml.safe_dump(filled, sort_keys=False, allow_unicode=True, width=float("inf"))
+    # Endless lines and ASCII only: no wrapped scalar begins a line, no odd line end is left bare.
+    text = yaml.safe_dump(filled, sort_keys=False, allow_unicode=False, width=float("inf"))
     return f"---\n{text}---\n"
 
 
@@ -90,7 +90,7 @@ def tags(*more: str) -> list[str]:
 
 
 def configs(found: Sequence[Config]) -> list[dict[str, object]]:
-    """Return the `configs` key: where each config's Parquet lies; the first is the default if none says so."""
+    """Return the `configs` key: where each config's Parquet lies; the first is the default if none is."""
     default = next((config.name for config in found if config.default), found[0].name if found else "")
     return [
         {

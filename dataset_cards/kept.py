@@ -10,8 +10,9 @@ PLACEHOLDER = "<!-- What is written between these two lines by hand stays here i
 def keep(previous_card: str | None, new_card: str) -> str:
     """Return the new card with the marked passage of the previous one in its place.
 
-    Broken markers lose nothing that can still be told apart: a missing end is taken to be before the next generated
-    heading, several passages become one, a stray end is ignored. A new card without the markers gets them at its end.
+    Broken markers lose nothing that can still be told apart: a missing end is taken to be before the next
+    generated heading, several passages become one, a stray end is ignored. A card without markers gets
+    them at its end.
     """
     headings = {line for line in new_card.split("\n") if line.startswith(("# ", "## "))}
     passage = _passage((previous_card or "").replace("\r\n", "\n").split("\n"), headings)
@@ -33,7 +34,8 @@ def _passage(lines: list[str], headings: set[str]) -> str:
         if end == len(lines) or marks[end] == START:
             end = next((at for at in range(start + 1, end) if lines[at] in headings), end)
         found += [line for line in lines[start + 1 : end] if line.strip() != PLACEHOLDER]
-    return "\n".join(found).strip("\n")
+    text = "\n".join(found)
+    return text.strip("\n") if text.strip() else ""
 
 
 def _region(lines: list[str]) -> tuple[int | None, int | None]:

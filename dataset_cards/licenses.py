@@ -34,7 +34,7 @@ _CC_URL = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)")
 
 
 def known(license_name: str) -> str | None:
-    """Return the Hub's id of a licence by any of its usual names, or None where this table does not hold it."""
+    """Return the Hub's id of a licence by any of its usual names, or None if the table does not hold it."""
     name = re.sub(r"[\s_]+", "-", license_name.strip().lower())
     name = re.sub(r"^https?://(www\.)?", "", name).rstrip("/")
     if found := _CC_URL.match(name):
@@ -44,7 +44,7 @@ def known(license_name: str) -> str | None:
 
 
 def combined(licenses: Iterable[str]) -> tuple[str, str]:
-    """Return the Hub's id of the strictest of the licences, and the reason in a sentence; unknown ones give `other`."""
+    """Return the Hub's id of the strictest licence (`other` if one is unknown) and why, in a sentence."""
     stated = list(dict.fromkeys(name.strip() for name in licenses))
     unknown = sorted({name or "one that is not stated" for name in stated if known(name) is None})
     if not stated:

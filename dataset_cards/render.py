@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -67,7 +68,7 @@ def common(facts: Common) -> dict[str, object]:
 
 
 def funnel_rows(funnel: Funnel) -> list[tuple[str, int, bool]]:
-    """Return the funnel's lines (what, rows, whether `what` is a reject reason), the commonest reason first."""
+    """Return the funnel's lines: what, rows, whether it is a reject reason; the commonest reason first."""
     rejects = sorted(funnel.rejects.items(), key=lambda item: (-item[1], item[0]))
     middle = [(reason, rows, True) for reason, rows in rejects if rows]
     return [("read", funnel.read, False), *middle, ("kept", funnel.kept, False)]
@@ -92,11 +93,12 @@ def curve(losses: Sequence[tuple[int, float]], points: int = 10) -> list[tuple[i
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """Return the values as a row of bars from their smallest to their largest."""
+    """Return the values as a row of bars between their extremes, with `?` for one that is not finite."""
     picked = [value for _, value in curve(list(enumerate(values)), width)]
-    low, high = min(picked), max(picked)
+    finite = [value for value in picked if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
     step = (high - low) / (len(_BARS) - 1) or 1.0
-    return "".join(_BARS[round((value - low) / step)] for value in picked)
+    return "".join(_BARS[round((value - low) / step)] if math.isfinite(value) else "?" for value in picked)
 
 
 def count(number: int) -> str:
@@ -106,7 +108,7 @@ def count(number: int) -> str:
 
 def share(part: int, whole: int) -> str:
     """Return a part of a whole in percent, with one decimal."""
-    return f"{100 * part / whole:.1f} %" if whole else "–"
+    return f"{100 * part / whole:.1f} %" if whole else "-"
 
 
 def duration(seconds: float) -> str:
