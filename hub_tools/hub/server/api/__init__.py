@@ -1,0 +1,1 @@
+"""The routes of the embedded Hub, one module a topic."""

@@ -1,0 +1,76 @@
+"""File contents: whole, in ranges, or only their headers."""
+
+from __future__ import annotations
+
+import mimetypes
+
+from starlette.responses import FileResponse, Response
+
+from hub_tools.hub.server import commits, refs
+from hub_tools.hub.server.errors import entry_not_found
+from hub_tools.hub.server.http import Call, find_repo, route
+from hub_tools.hub.server.trees import Entry
+
+# What a browser may show in place; everything else it saves or shows as text, never as a page of ours.
+_SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
+
+
+class BlobResponse(FileResponse):
+    """A file in pieces large enough for a gigabyte to go out at the disk's pace."""
+
+    chunk_size = 1 << 20
+
+
+def resolve(call: Call) -> Response:
+    """A file at a revision, with the headers by which clients cache it."""
+    return _file(call, "model")
+
+
+def resolve_dataset(call: Call) -> Response:
+    """The same for a dataset's file."""
+    return _file(call, "dataset")
+
+
+def resolve_space(call: Call) -> Response:
+    """The same for a space's file."""
+    return _file(call, "space")
+
+
+def _file(call: Call, kind: str) -> Response:
+    path, revision = call.part("path"), call.part("rev")
+    with call.store.db.read() as db:
+        repo = find_repo(db, call.viewer, kind, call.name)
+        oid = refs.resolve(db, repo, revision)
+        entry = commits.tree(db, repo, oid).get(path)
+    if entry is None:
+        raise entry_not_found(path, revision, oid)
+    return BlobResponse(
+        call.store.blobs.path(entry.sha256), headers=_headers(entry, oid), media_type=_media_type(path, entry)
+    )
+
+
+def _headers(entry: Entry, commit: str) -> dict[str, str]:
+    return {
+        "X-Repo-Commit": commit,
+        "ETag": f'"{entry.etag}"',
+        "X-Linked-Etag": f'"{entry.etag}"',
+        "X-Linked-Size": str(entry.size),
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "no-cache",
+        "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _media_type(path: str, entry: Entry) -> str:
+    guessed = mimetypes.guess_type(path)[0]
+    if guessed in _SHOWN:
+        return guessed
+    return "application/octet-stream" if entry.lfs else "text/plain; charset=utf-8"
+
+
+ROUTES = [
+    route(f"{prefix}/{{ns:part}}/{{name:part}}/{verb}/{{rev:part}}{{path:rest}}", handler)
+    for prefix, handler in (("/datasets", resolve_dataset), ("/spaces", resolve_space), ("", resolve))
+    for verb in ("resolve", "raw")
+]

@@ -1,0 +1,123 @@
+"""Reading about repos and their files: lists, info, trees and paths."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from hub_tools.hub.server import commits, refs, repos, wire
+from hub_tools.hub.server.api.repositories import REPO
+from hub_tools.hub.server.commits import Commit
+from hub_tools.hub.server.errors import entry_not_found
+from hub_tools.hub.server.http import Call, route
+from hub_tools.hub.server.repos import Repo
+from hub_tools.hub.server.trees import Tree, folders
+
+PAGE_OF_REPOS = 1000
+PAGE_OF_FILES = 10_000
+
+
+class _Paths(BaseModel):
+    paths: list[str] | str = []
+    expand: bool = False
+
+
+def list_repos(call: Call) -> Response:
+    """The repos a viewer may see, filtered, sorted and paged."""
+    offset, limit = call.number("cursor", 0, 10**9), call.number("limit", PAGE_OF_REPOS, PAGE_OF_REPOS)
+    sort = call.request.query_params.get("sort", "")
+    with call.store.db.read() as db:
+        named = [repo for repo in repos.every(db, call.kind) if _is_wanted(call, repo)]
+        found = [wire.repo_json(db, call.store.blobs, repo) for repo in named]
+        wanted_tags = set(call.listed("filter"))
+        found = [info for info in found if wanted_tags <= set(info["tags"])]
+        if sort in ("lastModified", "createdAt", "id"):
+            found.sort(key=lambda info: str(info[sort]), reverse=sort != "id")
+        page = found[offset : offset + limit]
+        if call.flag("full"):
+            for info in page:
+                repo = repos.get(db, call.kind, info["id"])
+                info["siblings"] = (
+                    wire.siblings_json(commits.tree(db, repo, info["sha"]), False) if repo else []
+                )
+    more = offset + limit < len(found) and limit > 0
+    return call.page([wire.pick(info, call.listed("expand")) for info in page], offset, more)
+
+
+def _is_wanted(call: Call, repo: Repo) -> bool:
+    query = call.request.query_params
+    author, search = query.get("author"), query.get("search", "")
+    visible = not repo.private or repo.namespace == call.viewer.user
+    return visible and author in (None, repo.namespace) and search.lower() in repo.name.lower()
+
+
+def info(call: Call) -> Response:
+    """All about one repo at one revision."""
+    with call.store.db.read() as db:
+        repo = call.repo(db)
+        answer = wire.repo_json(db, call.store.blobs, repo, call.part("rev") or "main")
+        tree = commits.tree(db, repo, answer["sha"])
+    answer["siblings"] = wire.siblings_json(tree, blobs=call.flag("blobs"))
+    return JSONResponse(wire.pick(answer, call.listed("expand")))
+
+
+def list_tree(call: Call) -> Response:
+    """The files and folders of a revision, or of one of its folders; 404 if that is missing."""
+    offset, limit = call.number("cursor", 0, 10**9), call.number("limit", PAGE_OF_FILES, PAGE_OF_FILES)
+    folder, revision = call.part("path"), call.part("rev")
+    with call.store.db.read() as db:
+        repo = call.repo(db)
+        oid = refs.resolve(db, repo, revision)
+        tree, ids, changes = _snapshot(db, repo, oid, call.flag("expand"))
+    if folder and folder not in ids:
+        raise entry_not_found(folder, revision, oid)
+    prefix = folder + "/" if folder else ""
+    paths = sorted(path for path in [*tree, *folders(tree)] if path.startswith(prefix))
+    if not call.flag("recursive"):
+        paths = [path for path in paths if "/" not in path[len(prefix) :]]
+    page = [_any_json(path, tree, ids, changes) for path in paths[offset : offset + limit]]
+    return call.page(page, offset, more=offset + limit < len(paths) and limit > 0)
+
+
+def paths_info(call: Call) -> Response:
+    """The same about single paths; those that are missing are left out."""
+    if "json" in call.request.headers.get("content-type", ""):
+        wanted = call.parse(_Paths)
+    else:
+        expand = call.form.get("expand", [""])[0].lower() in ("1", "true")
+        wanted = _Paths(paths=call.form.get("paths", []), expand=expand)
+    listed = [wanted.paths] if isinstance(wanted.paths, str) else wanted.paths
+    with call.store.db.read() as db:
+        repo = call.repo(db)
+        tree, ids, changes = _snapshot(db, repo, refs.resolve(db, repo, call.part("rev")), wanted.expand)
+    present = [
+        path for path in (name.strip("/") for name in listed) if path in tree or (path and path in ids)
+    ]
+    return JSONResponse([_any_json(path, tree, ids, changes) for path in present])
+
+
+def _snapshot(
+    db: sqlite3.Connection, repo: Repo, oid: str, expand: bool
+) -> tuple[Tree, Mapping[str, str], Mapping[str, Commit] | None]:
+    changes = commits.by_id(db, repo) if expand else None
+    return commits.tree(db, repo, oid), commits.tree_ids(db, repo, oid), changes
+
+
+def _any_json(
+    path: str, tree: Tree, ids: Mapping[str, str], changes: Mapping[str, Commit] | None
+) -> wire.Json:
+    if path in tree:
+        return wire.file_json(path, tree[path], changes)
+    return wire.folder_json(path, tree, ids, changes)
+
+
+ROUTES = [
+    route("/api/{kind:kind}", list_repos),
+    route(REPO, info),
+    route(REPO + "/revision/{rev:part}", info),
+    route(REPO + "/tree/{rev:part}{path:rest}", list_tree),
+    route(REPO + "/paths-info/{rev:part}", paths_info, ["POST"]),
+]

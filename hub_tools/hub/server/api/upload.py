@@ -1,0 +1,135 @@
+"""From files to a commit: how each file should travel, and the commit itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hub_tools.hub.server import commits, refs, repos
+from hub_tools.hub.server.accounts import Viewer
+from hub_tools.hub.server.errors import bad_request, too_large
+from hub_tools.hub.server.http import Call, base_url, find_repo, limited, route, store_of, viewer_of
+from hub_tools.hub.server.operations import CommitReader, CommitRequest
+from hub_tools.hub.server.trees import check_path
+
+MAX_REGULAR_BYTES = 10 << 20
+# One line holds one regular file in base64, with room for clients that ignore the upload mode.
+MAX_LINE_BYTES = 64 << 20
+MAX_COMMIT_BYTES = 4 << 30
+
+_BINARY_FORMATS = """
+    7z arrow avro bin bz2 ckpt ftz gguf gz h5 jpeg jpg joblib lz4 mlmodel model mp3 mp4 msgpack npy npz onnx
+    ot parquet pb pickle pkl png pt pth rar safetensors tar tflite tgz wasm wav webp xz zip zst
+"""
+_LFS_SUFFIXES = tuple(f".{name}" for name in _BINARY_FORMATS.split())
+GITATTRIBUTES = "".join(
+    f"*{suffix} filter=lfs diff=lfs merge=lfs -text\n" for suffix in _LFS_SUFFIXES
+).encode()
+
+
+class _File(BaseModel):
+    path: str
+    size: int = Field(ge=0)
+    sample: str = ""
+
+
+class _Files(BaseModel):
+    files: list[_File]
+
+
+def preupload(call: Call) -> Response:
+    """Tell for each file whether its bytes go into the commit or to the large-file storage."""
+    wanted = call.parse(_Files).files
+    for file in wanted:
+        check_path(file.path)
+    with call.store.db.read() as db:
+        repo = call.repo(db, "write")
+        tree = commits.tree(db, repo, refs.resolve(db, repo, call.part("rev")))
+    answer = [
+        {
+            "path": file.path,
+            "uploadMode": "lfs" if _goes_to_lfs(file) else "regular",
+            "shouldIgnore": False,
+            "oid": tree[file.path].etag if file.path in tree else None,
+        }
+        for file in wanted
+    ]
+    return JSONResponse({"files": answer})
+
+
+def _goes_to_lfs(file: _File) -> bool:
+    if file.size > MAX_REGULAR_BYTES or file.path.lower().endswith(_LFS_SUFFIXES):
+        return True
+    try:
+        sample = base64.b64decode(file.sample, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise bad_request(f"The sample of {file.path!r} is not base64: {error}") from error
+    try:
+        return "\0" in sample.decode()
+    except UnicodeDecodeError as error:
+        # The sample may end in the middle of a character.
+        return error.start < len(sample) - 3
+
+
+async def commit(request: Request) -> Response:
+    """Read a commit line by line, store its contents, and then move the branch in one step."""
+    viewer = viewer_of(request)
+    await run_in_threadpool(_check_write, request, viewer)
+    reader = CommitReader(store_of(request).blobs)
+    buffer = bytearray()
+    async for piece in limited(request, MAX_COMMIT_BYTES, "The commit"):
+        buffer += piece
+        if b"\n" in piece:
+            *lines, rest = buffer.split(b"\n")
+            buffer = bytearray(rest)
+            await run_in_threadpool(_feed, reader, lines)
+        if len(buffer) > MAX_LINE_BYTES:
+            raise too_large("One file in the commit's body", MAX_LINE_BYTES)
+    await run_in_threadpool(_feed, reader, [buffer])
+    return await run_in_threadpool(_finish, request, viewer, reader.finish())
+
+
+def _feed(reader: CommitReader, lines: list[bytearray]) -> None:
+    for line in lines:
+        if line.strip():
+            reader.feed(bytes(line))
+
+
+def _target(request: Request) -> tuple[str, str, str]:
+    part = request.path_params
+    return part["kind"], f"{part['ns']}/{part['name']}", part["rev"]
+
+
+def _check_write(request: Request, viewer: Viewer) -> None:
+    kind, name, revision = _target(request)
+    with store_of(request).db.read() as db:
+        refs.resolve(db, find_repo(db, viewer, kind, name, "write"), revision)
+
+
+def _finish(request: Request, viewer: Viewer, wanted: CommitRequest) -> Response:
+    kind, name, revision = _target(request)
+    number = None
+    with store_of(request).db.write() as db:
+        repo = find_repo(db, viewer, kind, name, "write")
+        author = viewer.require_user()
+        if request.query_params.get("create_pr", "").lower() in ("1", "true"):
+            oid, number = commits.propose(db, repo, revision, wanted, author)
+        else:
+            oid = commits.apply(db, repo, revision, wanted, author)
+    page = base_url(request) + repos.web_path(kind, repo.name)
+    answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}", "hookOutput": ""}
+    if number is not None:
+        answer["pullRequestUrl"] = f"{page}/discussions/{number}"
+    return JSONResponse(answer)
+
+
+ROUTES = [
+    route("/api/{kind:kind}/{ns:part}/{name:part}/preupload/{rev:part}", preupload, ["POST"]),
+    Route("/api/{kind:kind}/{ns:part}/{name:part}/commit/{rev:part}", commit, methods=["POST"]),
+]

@@ -1,0 +1,89 @@
+"""The web application: all routes, and an answer in JSON whatever goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sqlite3
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hub_tools.hub.server.api import (
+    account,
+    collection,
+    files,
+    lfs,
+    listing,
+    pages,
+    repositories,
+    revisions,
+    upload,
+    xet,
+)
+from hub_tools.hub.server.errors import HubError
+from hub_tools.hub.server.http import explain, refusal
+from hub_tools.hub.server.store import Store
+
+_TOPICS = (account, collection, repositories, listing, revisions, upload, lfs, xet, files, pages)
+_LOG = logging.getLogger("uvicorn.error")
+
+
+class _RawPaths:
+    """Routes by the path as it was sent, so that a quoted slash stays inside its segment."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            raw = scope["raw_path"].decode("latin-1")
+            scope = {**scope, "path": raw.rstrip("/") or "/", "root_path": ""}
+        await self._app(scope, receive, send)
+
+
+def create_app(store: Store, address: str) -> ASGIApp:
+    """The application for one store; `address` is host:port, for links when a client names no host."""
+    app = Starlette(
+        routes=[route for topic in _TOPICS for route in topic.ROUTES],
+        exception_handlers={
+            HubError: _refuse,
+            ValidationError: _refuse,
+            HTTPException: _refuse,
+            ClientDisconnect: _refuse,
+            OSError: _storage_failed,
+            sqlite3.Error: _storage_failed,
+            Exception: _failed,
+        },
+    )
+    app.state.store, app.state.address, app.state.pid = store, address, os.getpid()
+    app.router.redirect_slashes = False
+    return _RawPaths(app)
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    if isinstance(error, ValidationError):
+        return refusal(explain(error))
+    if isinstance(error, HTTPException):
+        return refusal(HubError(error.status_code, f"{error.detail}: {request.method} {request.url.path}"))
+    if isinstance(error, HubError):
+        return refusal(error)
+    return refusal(HubError(400, "The request ended before its body did"))
+
+
+def _storage_failed(request: Request, error: Exception) -> Response:
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "is full" in str(error)
+    if not full:
+        return _failed(request, error)
+    _LOG.error("no space left in the store: %s", error)
+    return refusal(HubError(507, "The disk that holds this Hub's store is full"))
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return refusal(HubError(500, "The Hub failed at this request; its log says why"))

@@ -1,0 +1,91 @@
+"""The YAML block at the head of a README.md, read with distrust: cards come from anybody."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import yaml
+
+MAX_CARD_BYTES = 1 << 20
+_MAX_NODES = 50_000
+_BLOCK = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class CardError(ValueError):
+    """The card's head is not the YAML mapping it should be."""
+
+
+def split(card: str) -> tuple[str, str]:
+    """Separate a card into its YAML text (empty if there is none) and its body."""
+    found = _BLOCK.match(card)
+    return (found.group(1), card[found.end() :]) if found else ("", card)
+
+
+@lru_cache(maxsize=256)
+def metadata(card: str) -> dict[str, Any]:
+    """Read a card's YAML as plain JSON values; raises `CardError`."""
+    head, _ = split(card)
+    try:
+        loaded = yaml.load(head, _LOADER)  # noqa: S506 - both loaders are the safe ones
+        plain = _Plain().value(loaded or {})
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CardError(f"The card's metadata is not valid YAML: {error}") from error
+    if not isinstance(plain, dict):
+        raise CardError(f"The card's metadata must be a mapping, but is a {type(plain).__name__}")
+    return plain
+
+
+class _Plain:
+    """Copies YAML values into what JSON can hold, and stops where nested aliases explode."""
+
+    def __init__(self) -> None:
+        self._left = _MAX_NODES
+
+    def value(self, value: Any) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError(f"more than {_MAX_NODES} values")
+        if isinstance(value, Mapping):
+            return {self._text(key): self.value(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple, set)):
+            return [self.value(item) for item in value]
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, float):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, int):
+            return value if abs(value) < 2**63 else str(value)
+        return self._text(value)
+
+    @staticmethod
+    def _text(value: Any) -> str:
+        text = value.isoformat() if isinstance(value, datetime.date) else str(value)
+        return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def tags(card: Mapping[str, Any]) -> list[str]:
+    """The tags under which the Hub lists a repo with this metadata."""
+    prefixes = {
+        "license": "license:",
+        "language": "language:",
+        "datasets": "dataset:",
+        "base_model": "base_model:",
+        "task_categories": "task_categories:",
+        "size_categories": "size_categories:",
+        "library_name": "",
+        "pipeline_tag": "",
+        "tags": "",
+    }
+    found = [f"{prefix}{tag}" for key, prefix in prefixes.items() for tag in _strings(card.get(key))]
+    return list(dict.fromkeys(found))
+
+
+def _strings(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else [value]
+    return [str(item) for item in listed if isinstance(item, (str, int, float, bool))]

@@ -1,0 +1,153 @@
+"""Commits: a parent, a message and a tree. Every one stays readable by its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from hub_tools.hub.server import refs
+from hub_tools.hub.server.errors import HubError, entry_not_found
+from hub_tools.hub.server.operations import CommitRequest, Delete, Put
+from hub_tools.hub.server.repos import Repo, now
+from hub_tools.hub.server.trees import Entry, Tree, check_no_clash, folder_ids, pack, unpack
+
+Database = sqlite3.Connection
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One entry of the history."""
+
+    oid: str
+    title: str
+    message: str
+    author: str
+    date: str
+
+
+def get(db: Database, repo: Repo, oid: str) -> Commit:
+    """Read a commit that is known to exist."""
+    query = "SELECT oid, title, message, author, date FROM commits WHERE repo_id = ? AND oid = ?"
+    return Commit(*db.execute(query, (repo.id, oid)).fetchone())
+
+
+def _packed_tree(db: Database, repo: Repo, oid: str) -> bytes:
+    return bytes(
+        db.execute("SELECT tree FROM commits WHERE repo_id = ? AND oid = ?", (repo.id, oid)).fetchone()[0]
+    )
+
+
+def tree(db: Database, repo: Repo, oid: str) -> Tree:
+    """The files of a commit; shared, not to be changed."""
+    return unpack(_packed_tree(db, repo, oid))
+
+
+def tree_ids(db: Database, repo: Repo, oid: str) -> Mapping[str, str]:
+    """Git's ids of the commit's folders."""
+    return folder_ids(_packed_tree(db, repo, oid))
+
+
+def by_id(db: Database, repo: Repo) -> dict[str, Commit]:
+    """All commits of a repo, for telling when each file last changed."""
+    rows = db.execute("SELECT oid, title, message, author, date FROM commits WHERE repo_id = ?", (repo.id,))
+    return {row[0]: Commit(*row) for row in rows}
+
+
+def history(db: Database, repo: Repo, oid: str, offset: int, limit: int) -> list[Commit]:
+    """The commits that led to `oid`, the newest first."""
+    query = """
+        WITH RECURSIVE line(oid, depth) AS (
+            VALUES(?1, 0) UNION ALL
+            SELECT parent, depth + 1 FROM line JOIN commits USING (oid)
+            WHERE repo_id = ?2 AND parent IS NOT NULL)
+        SELECT oid, title, message, author, date FROM line JOIN commits USING (oid)
+        WHERE repo_id = ?2 ORDER BY depth LIMIT ?3 OFFSET ?4"""
+    return [Commit(*row) for row in db.execute(query, (oid, repo.id, limit, offset))]
+
+
+def add(
+    db: Database,
+    repo: Repo,
+    files: Mapping[str, Entry],
+    *,
+    parent: str | None,
+    author: str,
+    title: str,
+    message: str = "",
+) -> str:
+    """Write a commit, and mark with its id the files whose entry has none yet."""
+    date = now()
+    # The random part keeps ids apart between stores: caches of clients go by commit id alone.
+    identity = [
+        uuid.uuid4().hex,
+        parent,
+        author,
+        title,
+        message,
+        date,
+        {path: e.oid for path, e in files.items()},
+    ]
+    oid = hashlib.sha1(json.dumps(identity, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    dated = {path: entry if entry.commit else entry._replace(commit=oid) for path, entry in files.items()}
+    db.execute(
+        "INSERT INTO commits VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+        (repo.id, oid, parent, title, message, author, date, pack(dated)),
+    )
+    return oid
+
+
+def apply(db: Database, repo: Repo, revision: str, request: CommitRequest, author: str) -> str:
+    """Commit to a branch; raises 412 if it has moved on from the parent that was named."""
+    ref, head = refs.writable(db, repo, revision)
+    oid = _commit_onto(db, repo, head, request, author)
+    refs.put(db, repo, ref, oid)
+    return oid
+
+
+def propose(db: Database, repo: Repo, revision: str, request: CommitRequest, author: str) -> tuple[str, int]:
+    """Commit to a new pull request on top of `revision`; returns the commit and the request's number."""
+    oid = _commit_onto(db, repo, refs.resolve(db, repo, revision), request, author)
+    number = refs.next_pull_request(db, repo)
+    refs.put(db, repo, f"{refs.PULL_REQUEST}{number}", oid)
+    return oid, number
+
+
+def squash(db: Database, repo: Repo, branch: str, message: str, author: str) -> str:
+    """Let a branch start anew: one commit without parent and with the branch's present files."""
+    ref, head = refs.writable(db, repo, branch)
+    files = {path: entry._replace(commit="") for path, entry in tree(db, repo, head).items()}
+    oid = add(db, repo, files, parent=None, author=author, title=message)
+    refs.put(db, repo, ref, oid)
+    return oid
+
+
+def _commit_onto(db: Database, repo: Repo, head: str, request: CommitRequest, author: str) -> str:
+    if request.parent and not (head.startswith(request.parent) and len(request.parent) >= 7):
+        raise HubError(412, "A commit has happened since. Please refresh and try again.")
+    files = dict(tree(db, repo, head))
+    for operation in request.operations:
+        _apply_one(files, operation, head)
+    check_no_clash(files)
+    title = request.title or "Update"
+    return add(db, repo, files, parent=head, author=author, title=title, message=request.message)
+
+
+def _apply_one(files: dict[str, Entry], operation: Put | Delete, head: str) -> None:
+    if isinstance(operation, Put):
+        present = files.get(operation.path)
+        # A file written again with the same bytes keeps the commit that really changed it.
+        if present is None or present[:4] != operation.entry[:4]:
+            files[operation.path] = operation.entry
+        return
+    doomed = [operation.path] if operation.path in files and not operation.folder else []
+    if operation.folder:
+        prefix = operation.path + "/" if operation.path else ""
+        doomed = [path for path in files if path.startswith(prefix)]
+    if not doomed:
+        raise entry_not_found(operation.path, head)
+    for path in doomed:
+        del files[path]

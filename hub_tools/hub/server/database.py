@@ -1,0 +1,95 @@
+"""The SQLite file that holds everything but file contents: repos, commits, refs, collections."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hub_tools.hub.server.errors import HubServerError
+
+SCHEMA_VERSION = 1
+
+SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE repos(
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL,
+    private INTEGER NOT NULL, gated TEXT NOT NULL DEFAULT '', created TEXT NOT NULL, UNIQUE(kind, name));
+CREATE TABLE aliases(
+    kind TEXT NOT NULL, name TEXT NOT NULL, repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE,
+    PRIMARY KEY(kind, name));
+CREATE TABLE commits(
+    repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, oid TEXT NOT NULL, parent TEXT,
+    title TEXT NOT NULL, message TEXT NOT NULL, author TEXT NOT NULL, date TEXT NOT NULL, tree BLOB NOT NULL,
+    PRIMARY KEY(repo_id, oid));
+CREATE TABLE refs(
+    repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, name TEXT NOT NULL, oid TEXT NOT NULL,
+    message TEXT, PRIMARY KEY(repo_id, name));
+CREATE TABLE collections(
+    id TEXT PRIMARY KEY, namespace TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
+    UNIQUE(namespace, title));
+"""
+
+
+class Database:
+    """One connection a thread; readers see one snapshot, writers take turns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._turn = threading.Lock()
+        self._create()
+
+    def _create(self) -> None:
+        try:
+            version = self._connection().execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise HubServerError(f"{self._path} cannot be opened as a Hub's database: {error}") from error
+        if version > SCHEMA_VERSION:
+            raise HubServerError(
+                f"{self._path} was written by a later version (schema {version}); update backforth."
+            )
+        if version == 0:
+            script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            self._connection().executescript(script)
+
+    def _connection(self) -> sqlite3.Connection:
+        existing: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if existing is not None:
+            return existing
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=30, check_same_thread=False)
+        # FULL makes an answered commit survive a power cut as well as a kill.
+        connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
+        self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def read(self) -> Iterator[sqlite3.Connection]:
+        """Read inside one snapshot, so that a ref and its tree belong together."""
+        connection = self._connection()
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Change the database in one transaction: all of the block or nothing of it."""
+        with self._turn:
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    def constant(self, key: str, fresh: str) -> str:
+        """Return the store's value for `key`, which is `fresh` if it had none yet."""
+        with self.write() as db:
+            db.execute("INSERT OR IGNORE INTO meta VALUES(?, ?)", (key, fresh))
+            return str(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])

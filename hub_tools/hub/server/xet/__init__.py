@@ -1,0 +1,1 @@
+"""The little of the Xet storage protocol that makes default clients' uploads arrive."""
