@@ -1,0 +1,124 @@
+"""The running batch: prefill joins rows to it, one decode step moves every row on by a token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from hub_tools.endpoints.server.cache import SlotCache
+from hub_tools.endpoints.server.errors import GenerationError, RequestError
+from hub_tools.endpoints.server.model import LoadedModel
+from hub_tools.endpoints.server.rows import Row
+from hub_tools.endpoints.server.sampling import Choice
+
+_WASTE = 0.75  # below this share of columns that any row still needs, the cache is compacted
+
+
+class RunningBatch:
+    """Rows that decode together. Each row sees only its own columns of the shared cache, by its mask."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self.model = model
+        self.rows: list[Row] = []
+        self._cache = SlotCache(model.network.config.get_text_config(decoder=True).num_hidden_layers)
+        self._mask = torch.zeros((0, 0), dtype=torch.bool, device=model.device)
+
+    def prefill(self, rows: Sequence[Row]) -> list[tuple[Row, RequestError]]:
+        """Read prompts and choose each first token; rows that want more join. Returns those that failed."""
+        cache, logits = self._read_prompts(rows)
+        failed = _accept(rows, logits[:, -1])
+        for number, row in enumerate(rows):
+            if row.job.request.prefill_logprobs:
+                row.note_prefill(logits[number, -len(row.job.request.prompt) :])
+            if row.finish is None and row not in failed:
+                self._join(cache, number, row)
+        return list(failed.items())
+
+    def step(self) -> list[tuple[Row, RequestError]]:
+        """One forward pass: every row gets its next token. Returns the rows that failed."""
+        self._make_room()
+        self._mask[:, self._cache.extent.columns] = True
+        used = self._mask[:, : self._cache.extent.columns + 1]
+        logits = self.model.forward(
+            torch.tensor([[row.ids[-1]] for row in self.rows], device=self.model.device),
+            None if bool(used.all()) else used[:, None, None, :],
+            torch.tensor([[row.length - 1] for row in self.rows], device=self.model.device),
+            self._cache,
+            [row.job.request.adapter for row in self.rows],
+        )
+        self._cache.advance()
+        return list(_accept(self.rows, logits[:, -1]).items())
+
+    def leave(self, rows: Iterable[Row]) -> None:
+        """Free the slots of these rows."""
+        for row in rows:
+            place = self.rows.index(row)
+            self._cache.leave(place)
+            self._mask[place] = self._mask[len(self.rows) - 1]
+            self._mask = self._mask[:-1]
+            self.rows[place] = self.rows[-1]
+            self.rows.pop()
+
+    def _read_prompts(self, rows: Sequence[Row]) -> tuple[Any, torch.Tensor]:
+        from transformers import DynamicCache
+
+        prompts = [row.job.request.prompt for row in rows]
+        longest = max(map(len, prompts))
+        device = self.model.device
+        ids = torch.tensor([(0,) * (longest - len(prompt)) + prompt for prompt in prompts], device=device)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device).unsqueeze(1)
+        positions = torch.arange(longest, device=device) - (longest - lengths)
+        mask = (positions >= 0).long() if len(set(map(len, prompts))) > 1 else None
+        cache = DynamicCache()
+        logits = self.model.forward(
+            ids,
+            mask,
+            positions.clamp(min=0),
+            cache,
+            [row.job.request.adapter for row in rows],
+            every_position=any(row.job.request.prefill_logprobs for row in rows),
+        )
+        return cache, logits
+
+    def _join(self, cache: Any, number: int, row: Row) -> None:
+        length = len(row.job.request.prompt)
+        first = self._cache.join(cache, number, length)
+        self._widen(self._cache.extent.columns)
+        own = torch.zeros((1, self._mask.shape[1]), dtype=torch.bool, device=self.model.device)
+        own[0, first : first + length] = True
+        self._mask = torch.cat([self._mask, own])
+        self.rows.append(row)
+
+    def _make_room(self) -> None:
+        columns = self._cache.extent.columns
+        live = self._mask[:, :columns].any(0)
+        if int(live.sum()) < _WASTE * columns:
+            kept = live.nonzero().squeeze(-1)
+            self._cache.compact(kept)
+            self._mask[:, : len(kept)] = self._mask[:, kept]
+            self._mask[:, len(kept) :] = False
+        self._widen(self._cache.extent.columns + 1)
+
+    def _widen(self, columns: int) -> None:
+        missing = columns - self._mask.shape[1]
+        if missing > 0:
+            shape = (self._mask.shape[0], missing + columns // 2)
+            more = torch.zeros(shape, dtype=torch.bool, device=self.model.device)
+            self._mask = torch.cat([self._mask, more], dim=1)
+
+
+def _accept(rows: Sequence[Row], logits: torch.Tensor) -> dict[Row, RequestError]:
+    """Give every row its next token; logits are (rows, vocabulary). One row's trouble stays its own."""
+    largest = logits.argmax(-1).tolist()
+    failed: dict[Row, RequestError] = {}
+    for number, row in enumerate(rows):
+        try:
+            if row.sampler.plain:
+                row.accept(Choice(largest[number], None))
+            else:
+                row.accept(row.sampler.choose(logits[number]))
+        except (ValueError, RuntimeError, IndexError) as error:
+            failed[row] = GenerationError(str(error) or type(error).__name__)
+    return failed

@@ -1,0 +1,132 @@
+"""The thread that owns the model: takes jobs, keeps the batch full, hands back answers."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from time import monotonic
+from typing import Any
+
+import torch
+
+from hub_tools.endpoints.server.batch import RunningBatch
+from hub_tools.endpoints.server.errors import GenerationError, RequestError
+from hub_tools.endpoints.server.jobs import Job
+from hub_tools.endpoints.server.model import LoadedModel
+from hub_tools.endpoints.server.rows import Row
+
+logger = logging.getLogger(__name__)
+
+
+class Batcher:
+    """Continuous batching: a job joins between two decode steps, and leaves as soon as it is finished."""
+
+    def __init__(self, model: LoadedModel, tokenizer: Any, max_batch_size: int, prefill_tokens: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_batch_size = max_batch_size
+        self._prefill_tokens = prefill_tokens
+        self._waiting: deque[Job] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._batch = RunningBatch(model)
+        self._thread = threading.Thread(target=self._run, name="model", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after the step it is in; jobs that are not finished fail."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(timeout=30)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the model thread runs."""
+        return self._thread.is_alive()
+
+    def submit(self, job: Job) -> None:
+        """Queue a job; its `done` is called once, from the model thread, unless it is cancelled before."""
+        with self._wake:
+            self._waiting.append(job)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            try:
+                with torch.inference_mode():
+                    self._turn()
+            except Exception as error:
+                # Whatever the model raised (out of memory, mostly), later requests must still be served.
+                logger.exception("the batch failed")
+                self._fail_all(
+                    GenerationError(str(error).splitlines()[0] if str(error) else type(error).__name__)
+                )
+        self._fail_all(GenerationError("the server is stopping"))
+
+    def _wait_for_work(self) -> bool:
+        with self._wake:
+            while not (self._waiting or self._batch.rows or self._stopping):
+                self._wake.wait()
+            return not self._stopping
+
+    def _turn(self) -> None:
+        """Fill the free slots first, since a decode step costs nearly the same for one row as for all."""
+        self._batch.leave([row for row in self._batch.rows if row.job.cancelled])
+        while jobs := self._next_jobs():
+            rows = self._open_rows(jobs)
+            if rows:
+                try:
+                    failed = self._batch.prefill(rows)
+                except Exception:
+                    self._batch.rows.extend(row for row in rows if row not in self._batch.rows)
+                    raise
+                self._finish([row for row in rows if row.finish], failed)
+        if self._batch.rows:
+            failed = self._batch.step()
+            self._finish([row for row in self._batch.rows if row.finish], failed)
+
+    def _open_rows(self, jobs: list[Job]) -> list[Row]:
+        rows = []
+        for job in jobs:
+            job.started = monotonic()
+            rows.append(Row(job, self._model, self._tokenizer))
+        return rows
+
+    def _next_jobs(self) -> list[Job]:
+        """Waiting jobs for the free slots, within the prefill's budget of padded tokens; at least one."""
+        chosen: list[Job] = []
+        longest = 0
+        with self._wake:
+            free = self._max_batch_size - len(self._batch.rows)
+            while self._waiting and len(chosen) < free:
+                job = self._waiting[0]
+                longest = max(longest, len(job.request.prompt))
+                if chosen and longest * (len(chosen) + 1) > self._prefill_tokens:
+                    break
+                self._waiting.popleft()
+                if not job.cancelled:
+                    chosen.append(job)
+        return chosen
+
+    def _finish(self, finished: list[Row], failed: list[tuple[Row, RequestError]]) -> None:
+        gone = {row for row, _ in failed} | set(finished)
+        self._batch.leave([row for row in self._batch.rows if row in gone])
+        for row, error in failed:
+            row.job.done(error)
+        for row in finished:
+            row.job.done(row.result())
+
+    def _fail_all(self, error: RequestError) -> None:
+        """Give up the running batch, and with it its cache, which may be half-written."""
+        lost, self._batch = self._batch.rows, RunningBatch(self._model)
+        waiting: list[Job] = []
+        if self._stopping:
+            with self._wake:
+                waiting, self._waiting = list(self._waiting), deque()
+        for job in [row.job for row in lost] + waiting:
+            job.done(error)

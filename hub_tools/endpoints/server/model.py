@@ -1,0 +1,126 @@
+"""The causal language model: loading, one forward pass, and what the rest may know about it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
+from hub_tools.endpoints.server.source import Source, find_adapter, find_model
+
+logger = logging.getLogger(__name__)
+
+LARGEST_DEFAULT_TOTAL = 8192
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory; `adapters` maps the names clients use to the names PEFT uses."""
+
+    network: Any
+    tokenizer: Any
+    source: Source
+    adapters: Mapping[str, str]
+    adapter_sources: Mapping[str, Source]
+    device: torch.device
+    dtype: torch.dtype
+    eos_ids: frozenset[int]
+    max_total_tokens: int
+
+    def forward(
+        self,
+        ids: torch.Tensor,
+        mask: torch.Tensor | None,
+        positions: torch.Tensor,
+        cache: Any,
+        adapters: Sequence[str | None],
+        *,
+        every_position: bool = False,
+    ) -> torch.Tensor:
+        """Logits of shape (rows, 1, vocabulary), or (rows, tokens, vocabulary) with `every_position`."""
+        mixed = {}
+        if any(adapters):
+            mixed["adapter_names"] = [self.adapters[name] if name else "__base__" for name in adapters]
+        elif self.adapters:
+            mixed["adapter_names"] = ["__base__"] * len(adapters)
+        output = self.network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=0 if every_position else 1,
+            **mixed,
+        )
+        logits: torch.Tensor = output.logits
+        return logits
+
+
+def load(options: ServerOptions) -> LoadedModel:
+    """Load base, tokenizer and adapters; raises `EndpointServerError` for whatever cannot be served."""
+    from transformers import AutoTokenizer
+
+    torch.set_num_threads(options.threads or max(1, (os.cpu_count() or 1) - 1))
+    source = find_model(options.model, options.model_id)
+    sources = {name: find_adapter(name, reference) for name, reference in options.adapters.items()}
+    device, dtype = _placement()
+    network = _load_network(source, device, dtype)
+    tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
+    total = _total_tokens(network.config, options.max_total_tokens)
+    eos_ids = _eos_ids(network, tokenizer)
+    names: Mapping[str, str] = {}
+    if sources:
+        from hub_tools.endpoints.server.adapters import attach
+
+        network, names = attach(network, source, sources)
+    network.eval()
+    return LoadedModel(network, tokenizer, source, names, sources, device, dtype, eos_ids, total)
+
+
+def _placement() -> tuple[torch.device, torch.dtype]:
+    """CPUs without bfloat16 units run it several times slower than float32, so it is for GPUs only."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu"), torch.float32
+    return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _load_network(source: Source, device: torch.device, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        network = AutoModelForCausalLM.from_pretrained(
+            source.folder,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            attn_implementation="sdpa",
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EndpointServerError(f"model {source.name} cannot be loaded: {reason}") from error
+    return network.to(device)
+
+
+def _total_tokens(config: Any, asked: int | None) -> int:
+    """Longest prompt plus answer; attention here has no window, so a windowed model is held to its window."""
+    text = config.get_text_config(decoder=True)
+    limits = [getattr(text, "max_position_embeddings", None), getattr(text, "sliding_window", None)]
+    longest = min([limit for limit in limits if limit], default=LARGEST_DEFAULT_TOTAL)
+    if asked is None:
+        return min(longest, LARGEST_DEFAULT_TOTAL)
+    if asked > longest or asked < 2:
+        raise EndpointServerError(f"max_total_tokens is {asked}; this model takes 2 to {longest}.")
+    return asked
+
+
+def _eos_ids(network: Any, tokenizer: Any) -> frozenset[int]:
+    ids = {tokenizer.eos_token_id}
+    for config in (network.generation_config, network.config):
+        found = getattr(config, "eos_token_id", None)
+        ids.update(found if isinstance(found, list) else [found])
+    return frozenset(token for token in ids if token is not None)

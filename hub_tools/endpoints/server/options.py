@@ -1,0 +1,55 @@
+"""What the embedded endpoint is started with, and the one error it reports to whoever starts it."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+DEFAULT_PORT = 8409
+TOKEN_VARIABLE = "BACKFORTH_ENDPOINT_TOKEN"  # noqa: S105 - the name of a variable, not a token
+
+
+class EndpointServerError(Exception):
+    """The server cannot start or stay up; the message is one line that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Settings of one server process: a base model, its adapters, and the limits clients read from `/info`.
+
+    `model` and the values of `adapters` are `namespace/name`, `namespace/name@revision` or a local folder.
+    `max_total_tokens` (prompt and answer) defaults to what the model takes, at most 8192. `threads` are
+    torch's; by default one core stays free for whoever sends the requests. Port 0 takes any free port.
+    """
+
+    model: str
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = 0
+    max_batch_size: int = 8
+    max_total_tokens: int | None = None
+    max_concurrent_requests: int = 128
+    threads: int | None = None
+    model_id: str | None = None
+    token: str | None = field(default=None, repr=False)
+
+    def check(self) -> None:
+        """Raise `EndpointServerError` for settings that cannot work, before anything is loaded."""
+        if not self.token and not is_loopback(self.host):
+            raise EndpointServerError(
+                f"host is {self.host}, open to others; set a token (${TOKEN_VARIABLE}) or use 127.0.0.1."
+            )
+        for name in ("max_batch_size", "max_concurrent_requests"):
+            if getattr(self, name) < 1:
+                raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

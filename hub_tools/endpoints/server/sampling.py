@@ -1,0 +1,119 @@
+"""Chooses the next token of one row: penalty, grammar, temperature, top-k, top-p, in TGI's order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from hub_tools.endpoints.server.jobs import Sampling
+
+# The nucleus is nearly always in here, and finding the largest few is ten times cheaper than sorting all.
+_NUCLEUS_GUESS = 1024
+
+
+class Mask(Protocol):
+    """What a grammar allows next."""
+
+    def allowed(self, size: int) -> torch.Tensor:
+        """A boolean tensor over the vocabulary (`size` logits), on the CPU."""
+        ...
+
+    def advance(self, token: int) -> None:
+        """Move on by a chosen token."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A chosen token; `logprobs` is the distribution it came from (masked, untempered) if that was wanted."""
+
+    token: int
+    logprobs: torch.Tensor | None
+
+
+class Sampler:
+    """One request's choices; they depend on its own seed and logits only, never on the rest of the batch."""
+
+    def __init__(self, sampling: Sampling, prompt: Sequence[int], mask: Mask | None, logprobs: bool) -> None:
+        self.sampling = sampling
+        self.mask = mask
+        self.logprobs = logprobs
+        # The generator stays on the CPU, so that a seed means the same numbers whatever runs the model.
+        self.generator = torch.Generator().manual_seed(sampling.seed)
+        self.seen = torch.tensor(sorted(set(prompt))) if sampling.repetition_penalty != 1.0 else None
+
+    @property
+    def plain(self) -> bool:
+        """Whether the choice is just the largest logit, so that a whole batch can be done at once."""
+        settings = self.sampling
+        unpenalised = settings.repetition_penalty == 1.0
+        return not settings.do_sample and self.mask is None and not self.logprobs and unpenalised
+
+    def choose(self, logits: torch.Tensor) -> Choice:
+        """The next token for logits of shape (vocabulary,)."""
+        scores = logits.float()
+        if self.seen is not None:
+            scores = _penalise(scores, self.seen.to(scores.device), self.sampling.repetition_penalty)
+        if self.mask is not None:
+            allowed = self.mask.allowed(scores.shape[-1]).to(scores.device)
+            scores = scores.masked_fill(~allowed, -torch.inf)
+        logprobs = torch.log_softmax(scores, dim=-1) if self.logprobs else None
+        token = self._sample(scores) if self.sampling.do_sample else int(scores.argmax())
+        self.advance(token)
+        return Choice(token, logprobs)
+
+    def advance(self, token: int) -> None:
+        """Take note of a token that was chosen."""
+        if self.mask is not None:
+            self.mask.advance(token)
+        if self.seen is not None:
+            self.seen = torch.unique(torch.cat([self.seen, torch.tensor([token])]))
+
+    def _sample(self, scores: torch.Tensor) -> int:
+        values, ids = warp(scores, self.sampling)
+        cumulative = torch.softmax(values, dim=-1, dtype=torch.float64).cumsum(-1)
+        # One uniform number a token and the inverse of the distribution: rounding in the logits changes the
+        # choice only where the number falls within that rounding of a boundary.
+        point = (
+            torch.rand(1, generator=self.generator, dtype=torch.float64).to(scores.device) * cumulative[-1]
+        )
+        index = int(torch.searchsorted(cumulative, point, right=True).clamp(max=len(cumulative) - 1))
+        return index if ids is None else int(ids[index])
+
+
+def warp(scores: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Scores left by temperature, top-k and top-p, and their token ids (None: all, in order)."""
+    values, ids = scores / sampling.temperature, None
+    if 0 < sampling.top_k < len(values):
+        smallest = torch.topk(values, sampling.top_k).values[-1]
+        ids = (values >= smallest).nonzero().squeeze(-1)  # like transformers, ties with the last one stay
+        values = values[ids]
+    if sampling.top_p < 1.0:
+        kept = _nucleus(values, sampling.top_p)
+        ids = kept if ids is None else ids[kept]
+        values = values[kept]
+    return values, ids
+
+
+def _nucleus(values: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Indices of the fewest largest values whose probability reaches `top_p`."""
+    total = torch.logsumexp(values, dim=-1)
+    largest, order = torch.topk(values, min(_NUCLEUS_GUESS, len(values)))
+    before = _mass_before(largest, total)
+    if before[-1] < top_p and len(largest) < len(values):
+        largest, order = torch.sort(values, descending=True)
+        before = _mass_before(largest, total)
+    return order[before < top_p]
+
+
+def _mass_before(largest: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    probabilities = (largest - total).exp()
+    return probabilities.cumsum(-1) - probabilities
+
+
+def _penalise(scores: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+    found = scores[seen]
+    return scores.index_copy(0, seen, torch.where(found < 0, found * penalty, found / penalty))

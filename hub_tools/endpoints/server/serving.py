@@ -1,0 +1,63 @@
+"""Runs the server in this process: port, model, web application, and the line that says it is ready."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import Any
+
+import uvicorn
+
+from hub_tools.endpoints.server.app import create_app
+from hub_tools.endpoints.server.model import load
+from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
+from hub_tools.endpoints.server.service import Service
+
+_GRACE_SECONDS = 5
+
+
+def run(options: ServerOptions) -> None:
+    """Serve until interrupted; see `hub_tools.endpoints.server.serve`."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    options.check()
+    with _bind(options.host, options.port) as listener:
+        service = Service(load(options), options)
+        service.batcher.start()
+        try:
+            _Server(service, listener.getsockname()[1]).run(sockets=[listener])
+        finally:
+            service.batcher.stop()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, service: Service, port: int) -> None:
+        host = service.options.host
+        self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        super().__init__(
+            uvicorn.Config(
+                create_app(service),
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+        )
+
+    async def startup(self, sockets: list[Any] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        print(f"export TGI_ENDPOINT={self._url}", flush=True)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the port before the model is loaded, so that a busy one is known at once."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise EndpointServerError(
+            f"port {port} on {host} cannot be used: {error.strerror or error}."
+        ) from error
+    return listener
