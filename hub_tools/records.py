@@ -127,3 +127,15 @@ class Rejected:
 def row_id(source: str, document: str, segment: int = 0) -> str:
     """Return the stable id of a row: 16 hexadecimal digits of sha256 over source, document id and segment."""
     return hashlib.sha256(f"{source}\0{document}\0{segment}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One number of a report: what was measured at a node, in long form, so that reports of many runs can be joined."""
+
+    id: str
+    node: str
+    repo: str
+    version: str
+    measure: str
+    value: float

@@ -1,0 +1,87 @@
+"""What came of a node, as the runner hands it to publishing and to the closing table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from hub_tools.hub.provenance import run_details
+from hub_tools.hub.repository import Ref
+from hub_tools.run.generate import Spent
+from hub_tools.run.graph import Node
+from hub_tools.run.pinning import Pinned
+from hub_tools.run.statistics import Statistics
+from hub_tools.stages.registry import Extras, Model
+
+
+@dataclass(slots=True, kw_only=True)
+class Made:
+    """What a node made, on local disk, before it is published: files by path in the repo, counts, and facts."""
+
+    node: Node
+    pinned: Pinned
+    started: datetime
+    seconds: float
+    files: Mapping[str, Path]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    read: int = 0
+    statistics: Statistics = field(default_factory=Statistics)
+    spent: Spent | None = None
+    endpoint: str | None = None
+    extras: Extras = field(default_factory=Extras)
+    model: Model | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many of the rows that were read came through."""
+        return self.read - sum(self.rejects.values())
+
+    def record(self, license_name: str) -> dict[str, Any]:
+        """Return what the provenance statement records of the run."""
+        record: dict[str, Any] = {
+            "read": self.read,
+            "kept": self.kept,
+            "rejects": dict(self.rejects),
+            "rows": dict(self.rows),
+            "seconds": round(self.seconds, 1),
+            "license": license_name,
+            **self.statistics.summary(),
+        }
+        if self.spent:
+            record["generation"] = {
+                "requests": self.spent.requests,
+                "prompt_tokens": self.spent.prompt_tokens,
+                "completion_tokens": self.spent.completion_tokens,
+                "endpoint": self.endpoint,
+            }
+        if self.model:
+            record["losses"] = [[step, loss] for step, loss in self.model.losses]
+            record["counts"] = dict(self.model.counts)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A node as the closing table shows it."""
+
+    node: str
+    state: Literal["ran", "up to date"]
+    ref: Ref
+    read: int
+    kept: int
+    rejects: Mapping[str, int]
+    seconds: float
+
+    @classmethod
+    def of(cls, node: str, state: Literal["ran", "up to date"], ref: Ref, statement: Mapping[str, Any]) -> Outcome:
+        """Read the counts out of a provenance statement."""
+        run = run_details(statement)
+        return cls(
+            node, state, ref, run.get("read", 0), run.get("kept", 0), run.get("rejects", {}), run.get("seconds", 0.0)
+        )
+
+

@@ -1,0 +1,109 @@
+"""The training stages: the backward, the forward and the final model, each a view of the pairs it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ConfigDict
+
+from hub_tools.errors import DataError
+from hub_tools.records import Mixed, Seed
+from hub_tools.stages.registry import MODEL, Build, Input, Inputs, Model, Render, StageConfig, stage
+from training.settings import TrainSettings
+from training.views import SEED_TAG, Pair, backward_pair, forward_pair
+
+
+class TrainConfig(TrainSettings, StageConfig):  # type: ignore[misc]
+    """Settings of a training; see `training.settings`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@stage(
+    "train-backward",
+    repo="backward",
+    reads={"pairs": Input(Seed, "seed"), "base": Input(MODEL)},
+    writes=MODEL,
+    prompts=("backward",),
+)
+def train_backward(config: TrainConfig, render: Render) -> Build:
+    """A backward model: given a text, it writes the instruction that the text answers."""
+
+    def view(rows: Iterable[Seed]) -> list[Pair]:
+        return [backward_pair(render, row.id, row.instruction, row.response) for row in rows]
+
+    return Build(build=lambda inputs: _train(config, inputs, view))
+
+
+@stage(
+    "train-forward",
+    repo="forward",
+    reads={"pairs": Input(Seed, "seed"), "base": Input(MODEL)},
+    writes=MODEL,
+)
+def train_forward(config: TrainConfig, render: Render) -> Build:
+    """A forward model: it follows instructions, and judges pairs."""
+
+    def view(rows: Iterable[Seed]) -> list[Pair]:
+        return [forward_pair(row.id, row.instruction, row.response, SEED_TAG) for row in rows]
+
+    return Build(build=lambda inputs: _train(config, inputs, view))
+
+
+@stage(
+    "train-final",
+    repo="final",
+    reads={"pairs": Input(Mixed, "mix"), "base": Input(MODEL)},
+    writes=MODEL,
+)
+def train_final(config: TrainConfig, render: Render) -> Build:
+    """The final model: trained on the mix of seed pairs and web pairs, each with its source's tag."""
+
+    def view(rows: Iterable[Mixed]) -> list[Pair]:
+        return [Pair(row.id, row.prompt, row.completion) for row in rows]
+
+    return Build(build=lambda inputs: _train(config, inputs, view))
+
+
+def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]]) -> Model:
+    """Train on the pairs that the inputs hold; the progress display counts optimiser steps."""
+    from training.errors import TrainingError
+    from training.publish import Base
+    from training.sft import train
+    from training.trainer import StepEvent
+
+    def on_step(event: StepEvent) -> None:
+        inputs.tick(1, note=f"loss {event.loss:.2f} · {event.tokens_per_second:.0f} tokens/s")
+
+    count = inputs.count("pairs")
+    inputs.tick(total=config.steps, note=f"{count} pairs")
+    pairs = view(inputs.rows("pairs"))
+    repo, sha, _ = inputs.published("base")
+    try:
+        trained = train(config, pairs, Base(inputs.folder("base"), repo, sha), inputs.work, on_step)
+    except TrainingError as error:
+        raise DataError(f"stages.{inputs.name}: {error}") from error
+    adapter = trained.kind == "adapter"
+    return Model(
+        folder=trained.folder,
+        method=trained.method,
+        relation="adapter" if adapter else "finetune",
+        library="peft" if adapter else "transformers",
+        settings={**trained.settings, "kind": trained.kind},
+        read=trained.counts["pairs"],
+        rejects=_reasons(trained.dropped),
+        losses=trained.losses,
+        counts={**trained.counts, "tokens": trained.tokens, "trained parameters": trained.parameters["trained"]},
+        example_prompt=_prompt(pairs[0]),
+        parameters=trained.parameters["all"],
+    )
+
+
+def _reasons(dropped: Sequence[tuple[str, str]]) -> Mapping[str, int]:
+    reasons = [reason for _, reason in dropped]
+    return {reason: reasons.count(reason) for reason in sorted(set(reasons))}
+
+
+def _prompt(pair: Pair) -> str:
+    return "\n".join(f"{message['role']}: {message['content']}" for message in pair.prompt)
