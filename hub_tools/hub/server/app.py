@@ -84,6 +84,6 @@ def _storage_failed(request: Request, error: Exception) -> Response:
     return refusal(HubError(507, "The disk that holds this Hub's store is full"))
 
 
-def _failed(request: Request, error: Exception) -> Response:
-    _LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
+def _failed(_request: Request, _error: Exception) -> Response:
+    # The web server logs the error itself, with its traceback.
     return refusal(HubError(500, "The Hub failed at this request; its log says why"))

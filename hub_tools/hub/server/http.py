@@ -27,6 +27,7 @@ MAX_JSON_BYTES = 16 << 20
 SESSION_COOKIE = "hub_session"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _Body = TypeVar("_Body", bound=BaseModel)
+_Item = TypeVar("_Item")
 
 
 class _Part(Convertor[str]):
@@ -175,6 +176,16 @@ class Call:
             return parse_qs(self.body.decode(), keep_blank_values=True, errors="replace")
         except ValueError as error:
             raise bad_request(f"The form cannot be read: {error}") from error
+
+    def window(self, most: int) -> tuple[int, int]:
+        """The offset and the length of the page that is asked for, of at most `most` items."""
+        return self.number("cursor", 0, 10**9), max(1, self.number("limit", most, most))
+
+    def page_of(self, items: Sequence[_Item], most: int, render: Callable[[_Item], Any]) -> JSONResponse:
+        """The page that is asked for out of a whole list."""
+        offset, limit = self.window(most)
+        page = [render(item) for item in items[offset : offset + limit]]
+        return self.page(page, offset, more=offset + limit < len(items))
 
     def page(self, items: Sequence[Any], offset: int, more: bool) -> JSONResponse:
         """One page of a list, with the address of the next one where there is more."""

@@ -27,24 +27,22 @@ class _Paths(BaseModel):
 
 def list_repos(call: Call) -> Response:
     """The repos a viewer may see, filtered, sorted and paged."""
-    offset, limit = call.number("cursor", 0, 10**9), call.number("limit", PAGE_OF_REPOS, PAGE_OF_REPOS)
+    tags, fields, full = set(call.listed("filter")), call.listed("expand"), call.flag("full")
     sort = call.request.query_params.get("sort", "")
     with call.store.db.read() as db:
         named = [repo for repo in repos.every(db, call.kind) if _is_wanted(call, repo)]
-        found = [wire.repo_json(db, call.store.blobs, repo) for repo in named]
-        wanted_tags = set(call.listed("filter"))
-        found = [info for info in found if wanted_tags <= set(info["tags"])]
-        if sort in ("lastModified", "createdAt", "id"):
-            found.sort(key=lambda info: str(info[sort]), reverse=sort != "id")
-        page = found[offset : offset + limit]
-        if call.flag("full"):
-            for info in page:
-                repo = repos.get(db, call.kind, info["id"])
-                info["siblings"] = (
-                    wire.siblings_json(commits.tree(db, repo, info["sha"]), False) if repo else []
-                )
-    more = offset + limit < len(found) and limit > 0
-    return call.page([wire.pick(info, call.listed("expand")) for info in page], offset, more)
+        found = [(repo, wire.repo_json(db, call.store.blobs, repo)) for repo in named]
+        found = [(repo, info) for repo, info in found if tags <= set(info["tags"])]
+        if sort in ("lastModified", "createdAt"):
+            found.sort(key=lambda pair: str(pair[1][sort]), reverse=True)
+
+        def render(pair: tuple[Repo, wire.Json]) -> wire.Json:
+            repo, info = pair
+            if full or "siblings" in fields:
+                info["siblings"] = wire.siblings_json(commits.tree(db, repo, info["sha"]), blobs=False)
+            return wire.pick(info, fields)
+
+        return call.page_of(found, PAGE_OF_REPOS, render)
 
 
 def _is_wanted(call: Call, repo: Repo) -> bool:
@@ -66,7 +64,6 @@ def info(call: Call) -> Response:
 
 def list_tree(call: Call) -> Response:
     """The files and folders of a revision, or of one of its folders; 404 if that is missing."""
-    offset, limit = call.number("cursor", 0, 10**9), call.number("limit", PAGE_OF_FILES, PAGE_OF_FILES)
     folder, revision = call.part("path"), call.part("rev")
     with call.store.db.read() as db:
         repo = call.repo(db)
@@ -78,8 +75,7 @@ def list_tree(call: Call) -> Response:
     paths = sorted(path for path in [*tree, *folders(tree)] if path.startswith(prefix))
     if not call.flag("recursive"):
         paths = [path for path in paths if "/" not in path[len(prefix) :]]
-    page = [_any_json(path, tree, ids, changes) for path in paths[offset : offset + limit]]
-    return call.page(page, offset, more=offset + limit < len(paths) and limit > 0)
+    return call.page_of(paths, PAGE_OF_FILES, lambda path: _any_json(path, tree, ids, changes))
 
 
 def paths_info(call: Call) -> Response:

@@ -40,7 +40,7 @@ def list_refs(call: Call) -> Response:
 
 def history(call: Call) -> Response:
     """The commits that led to a revision, the newest first."""
-    offset, limit = call.number("cursor", 0, 10**9), call.number("limit", PAGE_OF_COMMITS, PAGE_OF_COMMITS)
+    offset, limit = call.window(PAGE_OF_COMMITS)
     with call.store.db.read() as db:
         repo = call.repo(db)
         found = commits.history(db, repo, refs.resolve(db, repo, call.part("rev")), offset, limit + 1)
@@ -48,7 +48,7 @@ def history(call: Call) -> Response:
         {"id": c.oid, "title": c.title, "message": c.message, "authors": [{"user": c.author}], "date": c.date}
         for c in found[:limit]
     ]
-    return call.page(items, offset, more=len(found) > limit > 0)
+    return call.page(items, offset, more=len(found) > limit)
 
 
 def create_tag(call: Call) -> Response:
