@@ -8,27 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import yaml
 
 from dataset_cards.facts import Config, ModelFacts, Source
-from dataset_cards.licenses import known
+from dataset_cards.licenses import HUB_IDS, known
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPO = re.compile(r"[\w-][\w.-]{0,95}(/[\w-][\w.-]{0,95})?", re.ASCII)
 _DATASET_URI = re.compile(r"hf://datasets/([^/@\s]+/[^/@\s]+)(?:@|/|$)")
-# Ids of the Hub's list that the table of licences.py has no terms for, as bases of models bring them.
-_HUB_LICENSES = {
-    "other",
-    "unknown",
-    "gemma",
-    "openrail",
-    "bigscience-openrail-m",
-    "gpl-3.0",
-    "mpl-2.0",
-    "cc",
-} | {
-    "llama3",
-    "llama3.1",
-    "llama3.2",
-    "llama3.3",
-}
 _PAPER_TAGS = ["backforth", "instruction-backtranslation", "arxiv:2408.04614"]
 
 
@@ -52,7 +36,7 @@ def plain(value: object) -> object:
 def license_keys(name: str) -> dict[str, object]:
     """Return the licence as the Hub takes it: one of its own ids, else `other` with a name."""
     found = known(name) or name.strip().lower()
-    if known(name) or found in _HUB_LICENSES:
+    if found in HUB_IDS:
         return {"license": found}
     slug = re.sub(r"[^a-z0-9.]+", "-", found).strip("-.")
     return {"license": "other", "license_name": slug[:60]}

@@ -20,6 +20,17 @@ TERMS = {
     "cc-by-nc-4.0": "forbids commercial use",
     "cc-by-nc-sa-4.0": "forbids commercial use and asks for the same licence for what is made of it",
 }
+# Every id that the Hub's `license` key takes beside those.
+HUB_IDS = frozenset(TERMS) | frozenset(
+    """
+    afl-3.0 agpl-3.0 artistic-2.0 bigcode-openrail-m bigscience-bloom-rail-1.0 bigscience-openrail-m bsd
+    bsd-2-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-nd-3.0
+    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nd-4.0 cdla-permissive-1.0 cdla-permissive-2.0
+    cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 gemma
+    gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama3 llama3.1 llama3.2 llama3.3 lppl-1.3c mpl-2.0
+    ms-pl ncsa odbl ofl-1.1 openrail openrail++ osl-3.0 other pddl postgresql unknown unlicense wtfpl zlib
+    """.split()
+)
 _ALIASES = {
     "cc0": "cc0-1.0",
     "mit-license": "mit",

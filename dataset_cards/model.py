@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataset_cards import frontmatter, render
+from dataset_cards import frontmatter, numbers, render
 from dataset_cards.facts import ModelFacts
 from dataset_cards.licenses import combined
 
@@ -16,8 +16,8 @@ def model_card(facts: ModelFacts) -> str:
         "model.md.jinja",
         **render.common(facts),
         license_reason=combined(stated)[1] if stated else "",
-        curve=render.curve(facts.losses),
-        sparkline=render.sparkline([loss for _, loss in facts.losses]) if len(facts.losses) > 2 else "",
+        curve=numbers.curve(facts.losses),
+        sparkline=numbers.sparkline([loss for _, loss in facts.losses]) if len(facts.losses) > 2 else "",
         prompt=facts.example_prompt if len(facts.example_prompt) <= _SHORT_PROMPT else "",
         base=frontmatter.repo_id(facts.base),
     )

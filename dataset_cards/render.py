@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
@@ -13,8 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from dataset_cards import escape, kept
 from dataset_cards.facts import Common, Funnel
-
-_BARS = "▁▂▃▄▅▆▇█"
+from dataset_cards.numbers import count, duration, share
 
 
 def render(template: str, **values: object) -> str:
@@ -32,16 +30,10 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = {
-        name: getattr(escape, name) for name in ("inline", "code", "cell", "prose", "fenced", "folded")
-    }
-    environment.filters |= filters | {
-        "count": count,
-        "share": share,
-        "duration": duration,
-        "literal": literal,
-    }
-    environment.filters |= {"path": quote, "flat": flat}
+    for of_text in ("inline", "code", "cell", "prose", "fenced", "folded"):
+        environment.filters[of_text] = getattr(escape, of_text)
+    environment.filters |= {"count": count, "share": share, "duration": duration}
+    environment.filters |= {"literal": literal, "flat": flat, "path": quote}
     environment.globals |= {"keep_start": kept.START, "keep_end": kept.END, "keep_hint": kept.PLACEHOLDER}
     return environment
 
@@ -83,40 +75,6 @@ def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         else:
             found[f"{prefix}{key}"] = escape.folded("" if value is None else str(value), 200)
     return found
-
-
-def curve(losses: Sequence[tuple[int, float]], points: int = 10) -> list[tuple[int, float]]:
-    """Return at most `points` of a curve, evenly spaced, with its first and its last."""
-    if len(losses) <= points:
-        return list(losses)
-    return [losses[round(at * (len(losses) - 1) / (points - 1))] for at in range(points)]
-
-
-def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """Return the values as a row of bars between their extremes, with `?` for one that is not finite."""
-    picked = [value for _, value in curve(list(enumerate(values)), width)]
-    finite = [value for value in picked if math.isfinite(value)]
-    low, high = min(finite, default=0.0), max(finite, default=0.0)
-    step = (high - low) / (len(_BARS) - 1) or 1.0
-    return "".join(_BARS[round((value - low) / step)] if math.isfinite(value) else "?" for value in picked)
-
-
-def count(number: int) -> str:
-    """Return a whole number with its thousands apart."""
-    return f"{number:,}"
-
-
-def share(part: int, whole: int) -> str:
-    """Return a part of a whole in percent, with one decimal."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as `3.2 s`, `4 min 10 s` or `2 h 5 min`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def literal(text: str) -> str:

@@ -136,6 +136,13 @@ def test_a_licence_that_the_hub_does_not_know_is_other_with_a_name() -> None:
     assert (found["license"], found["license_name"]) == ("other", "my-own-terms")
 
 
+@pytest.mark.parametrize("name", ["gpl-3.0", "llama3.1", "MIT License", "odc-by"])
+def test_a_licence_that_the_hub_knows_keeps_its_id(name: str) -> None:
+    found = data(dataset_card(dataset_facts(license=name)))
+    assert found["license"] == {"MIT License": "mit"}.get(name, name)
+    assert "license_name" not in found
+
+
 def test_at_most_three_examples_are_shown_and_long_ones_folded() -> None:
     page = body(dataset_card(dataset_facts(examples=[{"Web text": "w" * 5000}] * 5)))
     assert page.count("### Example") == 3
