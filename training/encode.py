@@ -1,0 +1,81 @@
+"""Chat pairs to token ids and labels, with an account of what was cut or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from training.errors import TrainingError
+from training.views import Pair
+
+IGNORED = -100  # the label of a token that is not trained
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """Token ids of one pair, prompt first; `labels` repeats the completion's ids and is -100 elsewhere."""
+
+    id: str
+    input_ids: list[int]
+    labels: list[int]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """The pairs that can be trained on, and those that cannot, as (id, reason)."""
+
+    examples: list[Example]
+    dropped: list[tuple[str, str]]
+
+    @property
+    def truncated(self) -> int:
+        """Number of examples whose completion was cut at the longest length."""
+        return sum(example.truncated for example in self.examples)
+
+
+def encode_pairs(tokenizer: Any, pairs: Iterable[Pair], max_length: int) -> Encoded:
+    """Encode every pair with the tokenizer's chat template, at most `max_length` tokens each."""
+    if not tokenizer.chat_template:
+        raise TrainingError(
+            "the base model has no chat template; set chat_template in the training's settings"
+        )
+    examples, dropped = [], []
+    for pair in pairs:
+        example = encode_pair(tokenizer, pair, max_length)
+        if example is None:
+            dropped.append((pair.id, "prompt_too_long"))
+        else:
+            examples.append(example)
+    return Encoded(examples, dropped)
+
+
+def encode_pair(tokenizer: Any, pair: Pair, max_length: int) -> Example | None:
+    """Encode one pair; None where the prompt alone fills `max_length`.
+
+    The last label is the end-of-sequence token, so that the model learns to stop, unless the pair was cut.
+    """
+    prompt = _apply(tokenizer, pair.prompt, add_generation_prompt=True)
+    whole = _apply(tokenizer, pair.prompt + pair.completion, add_generation_prompt=False)
+    start = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(prompt, whole, strict=False)))
+    whole = whole[:start] + _end_at_eos(whole[start:], tokenizer.eos_token_id)
+    ids = whole[:max_length]
+    if len(ids) <= start:
+        return None
+    return Example(pair.id, ids, [IGNORED] * start + ids[start:], truncated=len(ids) < len(whole))
+
+
+def _apply(tokenizer: Any, messages: Any, *, add_generation_prompt: bool) -> list[int]:
+    ids: list[int] = tokenizer.apply_chat_template(
+        messages, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=True
+    )["input_ids"]
+    return ids
+
+
+def _end_at_eos(completion: list[int], eos: int) -> list[int]:
+    """Drop what a template writes after the end-of-sequence token (never generated), or add the token."""
+    if eos not in completion:
+        return [*completion, eos]
+    return completion[: len(completion) - completion[::-1].index(eos)]

@@ -1,0 +1,63 @@
+"""Settings of the running process: quiet libraries, threads, and an allocator that keeps its pages."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+KEEP_BYTES = 2**31 - 1  # mallopt takes an int
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc reuse freed blocks instead of handing them back to the kernel; False without mallopt.
+
+    Every training step frees and takes the same hundreds of megabytes, and faulting the pages in again costs
+    CPU time. Lasts until the process ends.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)) and bool(mallopt(M_MMAP_THRESHOLD, KEEP_BYTES))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the libraries' progress bars and advice: the caller shows progress and raises what counts."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports every trainer that is built
+    from transformers.utils import logging as hf_logging
+
+    level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    others = {name: logging.getLogger(name) for name in ("trl", "accelerate", "peft", "bitsandbytes")}
+    levels = {name: logger.level for name, logger in others.items()}
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    for logger in others.values():
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        hf_logging.set_verbosity(level)
+        if bars:
+            hf_logging.enable_progress_bar()
+        for name, logger in others.items():
+            logger.setLevel(levels[name])
+
+
+@contextlib.contextmanager
+def torch_threads(threads: int | None) -> Iterator[None]:
+    """Run torch on that many threads and put the old number back; None leaves torch's own choice."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

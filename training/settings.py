@@ -1,0 +1,135 @@
+"""The settings of one training: what a recipe may say, what each value means, and what None becomes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from training.errors import TrainingError
+
+Method = Literal["full", "lora", "qlora"]
+
+# Adapters start at zero and need far larger steps than weights that were pretrained.
+LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
+MICRO_BATCHES = {"cpu": 2, "cuda": 8}
+
+
+class TrainSettings(BaseModel, extra="forbid", frozen=True):
+    """Settings of one supervised training; the defaults are the paper's where it names a value."""
+
+    method: Method = Field(
+        "qlora",
+        description="full trains all weights; lora adapters on the base; qlora the same on a 4-bit base.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=0.1,
+        description="Peak learning rate; None takes 1e-5 for full (the paper's, 7B), 2e-4 for the others.",
+    )
+    steps: int = Field(600, ge=1, description="Optimiser steps; the paper tries 600, 900 and 1200 for 7B.")
+    batch_size: int = Field(32, ge=1, le=65536, description="Pairs in one optimiser step, packed or not.")
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Pairs in one forward pass, a divisor of batch_size (if packing, times max_length). "
+        "None takes up to 2 on a CPU and 8 on a GPU, 1 with packing.",
+    )
+    max_length: int = Field(
+        2048,
+        ge=8,
+        le=1_048_576,
+        description="Longest pair in tokens: a longer one is cut, or dropped if its prompt is as long.",
+    )
+    warmup: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises from zero."
+    )
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
+        "cosine", description="How the learning rate goes on after the warm-up."
+    )
+    weight_decay: float = Field(0.1, ge=0, le=1, description="AdamW's weight decay.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+    attention_dropout: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Dropout on attention weights in training; the published config keeps the base's value. "
+        "Without effect on a base that has no such setting.",
+    )
+    lora_rank: int = Field(64, ge=1, le=4096, description="Rank of the adapters; unused by full.")
+    lora_alpha: int = Field(128, ge=1, le=65536, description="Adapters are scaled by lora_alpha / lora_rank.")
+    lora_dropout: float = Field(
+        0.1, ge=0, lt=1, description="Dropout on the adapters' input; unused by full."
+    )
+    lora_targets: Literal["all-linear"] | list[str] = Field(
+        "all-linear",
+        min_length=1,
+        description="Modules that get an adapter: all-linear, or names such as q_proj.",
+    )
+    packing: bool = Field(
+        False,
+        description="Put several pairs into one sequence, which saves padding; they do not see each other "
+        "and a step stays batch_size pairs.",
+    )
+    gradient_checkpointing: bool | None = Field(
+        None,
+        description="Recompute activations to save memory; None turns it on for a GPU and off for a CPU.",
+    )
+    chat_template: str | None = Field(
+        None, description="A Jinja chat template in place of the base's own; needed where the base has none."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed of the pair order, the dropout and the new adapters."
+    )
+    save_steps: int = Field(
+        100, ge=1, description="Steps between checkpoints; a killed training goes on from the last."
+    )
+    merge: bool | None = Field(
+        None,
+        description="Publish the model with the adapter merged in, not the adapter; only for lora and qlora.",
+    )
+    max_dropped_share: float = Field(
+        0.1, ge=0, le=1, description="Largest share of pairs that may have nothing left to train on."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.method == "full" and self.merge is not None:
+            raise ValueError(
+                f"merge is {self.merge}, but method full has no adapter to merge; leave merge out"
+            )
+        if not self.packing and self.micro_batch and self.batch_size % self.micro_batch:
+            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}")
+        return self
+
+    def resolve(self, device: str) -> TrainSettings:
+        """Return these settings with every open value filled in for `device` (cpu or cuda)."""
+        largest = MICRO_BATCHES[device]
+        divisor = max(size for size in range(1, largest + 1) if self.batch_size % size == 0)
+        filled = {
+            "learning_rate": self.learning_rate or LEARNING_RATES[self.method],
+            "micro_batch": self.micro_batch or (1 if self.packing else divisor),
+            "gradient_checkpointing": device == "cuda"
+            if self.gradient_checkpointing is None
+            else self.gradient_checkpointing,
+            "merge": None if self.method == "full" else bool(self.merge),
+        }
+        return self.model_copy(update=filled)
+
+
+def load_settings(path: Path) -> TrainSettings:
+    """Read a YAML file of settings; TrainingError names the first wrong key in one line."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return TrainSettings.model_validate(content)
+    except (OSError, yaml.YAMLError) as error:
+        raise TrainingError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise TrainingError(f"{path.name}: {key}: {first['msg']}, got {first['input']!r}") from error
