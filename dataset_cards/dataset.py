@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from dataset_cards import frontmatter, render
 from dataset_cards.facts import DatasetFacts
-from dataset_cards.licenses import combined, known
+from dataset_cards.licenses import reason
 
 
 def dataset_card(facts: DatasetFacts) -> str:
     """Return the whole README of a dataset repo, which the Hub and `datasets.load_dataset` read as it is."""
+    stated = [source.license or "" for source in facts.sources] + [
+        model.license or "" for model in facts.models
+    ]
     body = render.render(
         "dataset.md.jinja",
         **render.common(facts),
-        license_reason=_license_reason(facts),
+        license_reason=reason(facts.license, facts.licenses or stated),
         funnel=render.funnel_rows(facts.funnel),
+        pictures=[picture for picture in facts.pictures if picture[0] not in facts.body],
         default=_default(facts),
         empty=any(not config.rows for config in facts.configs),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body
-
-
-def _license_reason(facts: DatasetFacts) -> str:
-    """Return why the dataset has its licence, judged by those of its sources and its models."""
-    stated = [source.license for source in facts.sources] + [model.license for model in facts.models]
-    strictest, reason = combined(name or "" for name in stated)
-    return (
-        reason
-        if known(facts.license) == strictest or facts.license == strictest
-        else f"Its publisher chose it. {reason}"
-    )
 
 
 def _metadata(facts: DatasetFacts) -> dict[str, object]:

@@ -81,6 +81,7 @@ class Common:
     license: str
     languages: Sequence[str]
     notes: Sequence[str] = ()
+    licenses: Sequence[str] = ()  # all that `license` was chosen from; those of sources and models if empty
     seconds: float = 0.0
 
 

@@ -21,16 +21,16 @@ TERMS = {
     "cc-by-nc-sa-4.0": "forbids commercial use and asks for the same licence for what is made of it",
 }
 # Every id that the Hub's `license` key takes beside those.
-HUB_IDS = frozenset(TERMS) | frozenset(
-    """
+_OTHER_IDS = """
     afl-3.0 agpl-3.0 artistic-2.0 bigcode-openrail-m bigscience-bloom-rail-1.0 bigscience-openrail-m bsd
-    bsd-2-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-nd-3.0
-    cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nd-4.0 cdla-permissive-1.0 cdla-permissive-2.0
-    cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 gemma
-    gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama3 llama3.1 llama3.2 llama3.3 lppl-1.3c mpl-2.0
-    ms-pl ncsa odbl ofl-1.1 openrail openrail++ osl-3.0 other pddl postgresql unknown unlicense wtfpl zlib
-    """.split()
-)
+    bsd-2-clause bsd-3-clause-clear bsl-1.0 c-uda cc cc-by-2.0 cc-by-2.5 cc-by-nc-2.0 cc-by-nc-3.0
+    cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nd-4.0 cdla-permissive-1.0
+    cdla-permissive-2.0 cdla-sharing-1.0 creativeml-openrail-m deepfloyd-if-license ecl-2.0 epl-1.0
+    epl-2.0 etalab-2.0 eupl-1.1 gemma gfdl gpl gpl-2.0 gpl-3.0 isc lgpl lgpl-2.1 lgpl-3.0 lgpl-lr llama3
+    llama3.1 llama3.2 llama3.3 lppl-1.3c mpl-2.0 ms-pl ncsa odbl ofl-1.1 openrail openrail++ osl-3.0 other
+    pddl postgresql unknown unlicense wtfpl zlib
+"""
+HUB_IDS = frozenset(TERMS) | frozenset(_OTHER_IDS.split())
 _ALIASES = {
     "cc0": "cc0-1.0",
     "mit-license": "mit",
@@ -41,6 +41,7 @@ _ALIASES = {
     "creativecommons.org/publicdomain/zero/1.0": "cc0-1.0",
     "opendatacommons.org/licenses/by/1-0": "odc-by",
 }
+_NAMELESS = dict.fromkeys(("", "unknown", "other"), "a licence that is not stated")
 _CC_URL = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)")
 
 
@@ -57,7 +58,7 @@ def known(license_name: str) -> str | None:
 def combined(licenses: Iterable[str]) -> tuple[str, str]:
     """Return the Hub's id of the strictest licence (`other` if one is unknown) and why, in a sentence."""
     stated = list(dict.fromkeys(name.strip() for name in licenses))
-    unknown = sorted({name or "one that is not stated" for name in stated if known(name) is None})
+    unknown = sorted({_NAMELESS.get(name.lower(), name) for name in stated if known(name) is None})
     if not stated:
         return "other", "No source states a licence, so none can be passed on."
     if unknown:
@@ -73,6 +74,12 @@ def combined(licenses: Iterable[str]) -> tuple[str, str]:
         f"Of {_listed(ids)} the strictest is {strictest}, which {TERMS[strictest]}; "
         "the notices that the others ask for are due as well."
     )
+
+
+def reason(name: str, licenses: Iterable[str]) -> str:
+    """Return why a work made of these has the licence `name`: it is the strictest, or somebody's choice."""
+    strictest, why = combined(licenses)
+    return why if strictest in (name, known(name)) else f"Its publisher chose it. {why}"
 
 
 def _listed(names: list[str]) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataset_cards import frontmatter, numbers, render
 from dataset_cards.facts import ModelFacts
-from dataset_cards.licenses import combined
+from dataset_cards.licenses import reason
 
 _SHORT_PROMPT = 600  # characters: a longer prompt is shown, but not repeated inside the code
 
 
 def model_card(facts: ModelFacts) -> str:
     """Return the whole README of a model repo, adapter or full weights."""
-    stated = [source.license or "" for source in facts.sources]
+    stated = facts.licenses or [source.license or "" for source in facts.sources]
     body = render.render(
         "model.md.jinja",
         **render.common(facts),
-        license_reason=combined(stated)[1] if stated else "",
+        license_reason=reason(facts.license, stated) if stated else "",
         curve=numbers.curve(facts.losses),
         sparkline=numbers.sparkline([loss for _, loss in facts.losses]) if len(facts.losses) > 2 else "",
         prompt=facts.example_prompt if len(facts.example_prompt) <= _SHORT_PROMPT else "",

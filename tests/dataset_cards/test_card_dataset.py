@@ -131,6 +131,20 @@ def test_the_strictest_licence_is_explained() -> None:
     assert "Of odc-by and llama2 the strictest is llama2" in card
 
 
+def test_the_licences_of_the_rows_count_where_files_state_none() -> None:
+    file = Source(name="corpus.jsonl", uri="sha256:" + "e" * 64, version=None, rows=None, license=None)
+    card = dataset_card(dataset_facts(sources=[file], licenses=["odc-by", "mit"], license="odc-by"))
+    assert "Of mit and odc-by the strictest is odc-by" in card
+    assert "not known here" not in card
+
+
+def test_a_picture_that_the_body_shows_is_not_shown_again() -> None:
+    pictures = [("pictures/a.png", "In the body"), ("pictures/b c.png", "Scores [1] of *x*")]
+    page = body(dataset_card(dataset_facts(body="![A](pictures/a.png)", pictures=pictures)))
+    assert page.count("pictures/a.png") == 1
+    assert "![Scores \\[1\\] of \\*x\\*](pictures/b%20c.png)" in page
+
+
 def test_a_licence_that_the_hub_does_not_know_is_other_with_a_name() -> None:
     found = data(dataset_card(dataset_facts(license="My Own: Terms")))
     assert (found["license"], found["license_name"]) == ("other", "my-own-terms")

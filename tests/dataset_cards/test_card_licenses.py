@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_cards.licenses import TERMS, combined, known
+from dataset_cards.licenses import TERMS, combined, known, reason
 
 ORDER = [
     "cc0-1.0",
@@ -41,8 +41,14 @@ def test_no_licence_is_not_a_free_one() -> None:
     assert combined([])[0] == "other"
     assert combined(["mit", ""]) == (
         "other",
-        "The terms of one that is not stated are not known here, so the reader must look them up.",
+        "The terms of a licence that is not stated are not known here, so the reader must look them up.",
     )
+
+
+def test_a_licence_freer_than_its_parts_is_called_a_choice() -> None:
+    assert reason("mit", ["mit", "cc0-1.0"]).startswith("Of cc0-1.0 and mit the strictest is mit")
+    assert reason("mit", ["cc-by-nc-4.0"]).startswith("Its publisher chose it. Everything")
+    assert reason("other", ["My Terms"]).startswith("The terms of My Terms")
 
 
 @pytest.mark.parametrize(

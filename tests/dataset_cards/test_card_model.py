@@ -103,7 +103,7 @@ def test_a_model_without_a_curve_or_a_prompt_has_no_such_sections() -> None:
     card = model_card(model_facts(losses=[], example_prompt="", settings={}, sources=[], counts={}))
     assert "## Loss" not in card
     assert "## Prompt format" not in card
-    assert "Of the data" not in card
+    assert "This model is under `apache-2.0`.\n" in card
 
 
 def test_a_loss_that_is_not_a_number_is_shown_as_it_is() -> None:
