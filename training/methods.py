@@ -65,12 +65,13 @@ def four_bit(compute_dtype: Any) -> Any:
     )
 
 
-def adapter(settings: TrainSettings) -> Any:
-    """Return the LoRA configuration, or None for full fine-tuning."""
+def adapter(settings: TrainSettings, model: Any) -> Any:
+    """Return the LoRA configuration for this base, or None for full fine-tuning."""
     if settings.method == "full":
         return None
     from peft import LoraConfig
 
+    _check_targets(settings.lora_targets, model)
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.lora_rank,
@@ -79,6 +80,21 @@ def adapter(settings: TrainSettings) -> Any:
         target_modules=settings.lora_targets,
         bias="none",
     )
+
+
+def _check_targets(targets: str | list[str], model: Any) -> None:
+    """Refuse targets that are not there, which PEFT passes over, and the head, which TRL cannot adapt."""
+    from torch.nn import Linear
+
+    head = model.get_output_embeddings()
+    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, Linear)]
+    known = {name.rpartition(".")[2] for name, module in modules if module is not head}
+    unknown = set() if targets == "all-linear" else set(targets) - known
+    if unknown:
+        raise TrainingError(
+            f"lora_targets names {', '.join(sorted(unknown))}; this base takes all-linear, or any of "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def float32_adapters(model: Any) -> None:

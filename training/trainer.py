@@ -80,7 +80,7 @@ def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
         args=_arguments(run),
         train_dataset=_packs(run) if run.settings.packing else _rows(run),
         processing_class=tokenizer,
-        peft_config=methods.adapter(run.settings),
+        peft_config=methods.adapter(run.settings, model),
         callbacks=[Watch(run)],
     )
     trainer.remove_callback(PrinterCallback)
