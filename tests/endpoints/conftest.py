@@ -68,7 +68,7 @@ def _adapter(base: Path, folder: Path, seed: int, *, trained_on: str, **settings
     network = AutoModelForCausalLM.from_pretrained(base)
     model = get_peft_model(network, LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings))
     model.peft_config["default"].base_model_name_or_path = trained_on
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, save_embedding_layers=False)  # else the base is looked for on the Hub
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 from typing import Any
 
+import pytest
 from server_support import BASE, Caller, Tiny
 
 PROMPTS = ["hello world", "Score: 1 Score: 5 the judge gives", "a", "café 日本 😀 über world " * 6]
@@ -17,25 +18,29 @@ def _text(endpoint: Caller, prompt: str, adapter: str | None, length: int) -> st
     return text
 
 
-def _reference(tiny_model: Tiny, adapter: str | None, prompt: str, length: int) -> str:
+def _references(tiny_model: Tiny, adapter: str | None, prompts: list[str], length: int) -> list[str]:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(tiny_model.base)
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model.base)
     if adapter:
         model = PeftModel.from_pretrained(model, tiny_model.adapters[adapter])
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
-    with torch.inference_mode():
-        out = model.generate(input_ids=ids, max_new_tokens=length, do_sample=False)
-    return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    texts = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        with torch.inference_mode():
+            out = model.generate(input_ids=ids, max_new_tokens=length, do_sample=False)
+        texts.append(tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
+    return texts
 
 
-def test_answers_are_those_of_transformers_for_base_and_adapters(endpoint: Caller, tiny_model: Tiny) -> None:
-    for adapter in ADAPTERS:
-        for prompt in PROMPTS:
-            assert _text(endpoint, prompt, adapter, 24) == _reference(tiny_model, adapter, prompt, 24)
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_answers_are_those_of_transformers(endpoint: Caller, tiny_model: Tiny, adapter: str | None) -> None:
+    answers = [_text(endpoint, prompt, adapter, 24) for prompt in PROMPTS]
+    assert answers == _references(tiny_model, adapter, PROMPTS, 24)
 
 
 def test_adapters_answer_differently_from_their_base(endpoint: Caller) -> None:

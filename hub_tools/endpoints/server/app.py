@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
@@ -131,8 +130,6 @@ def _guarded(handler: Handler, token: str | None) -> Handler:
             return await handler(request)
         except RequestError as error:
             return JSONResponse({"error": str(error), "error_type": error.error_type}, error.status)
-        except asyncio.CancelledError:
-            return Response(status_code=499)  # nobody reads it: the client has gone
         except Exception:
             logger.exception("request failed")
             body = {"error": "internal error", "error_type": "incomplete_generation"}

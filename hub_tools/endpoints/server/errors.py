@@ -70,6 +70,15 @@ class UnauthorizedError(RequestError):
         super().__init__("a valid bearer token is required")
 
 
+class ClientGoneError(RequestError):
+    """The client closed the connection; its slot is free again, and nobody reads this."""
+
+    status = 499
+
+    def __init__(self) -> None:
+        super().__init__("the client has gone")
+
+
 class UnhealthyError(RequestError):
     """The thread that runs the model has ended."""
 

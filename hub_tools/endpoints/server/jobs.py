@@ -36,7 +36,8 @@ class Request:
     sampling: Sampling
     adapter: str | None = None
     stop: tuple[str, ...] = ()
-    grammar: CompiledGrammar | None = None
+    regex: str | None = None
+    grammar: CompiledGrammar | None = None  # the compiled `regex`
     logprobs: bool = False
     top_n_tokens: int = 0
     prefill_logprobs: bool = False

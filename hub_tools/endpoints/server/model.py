@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from hub_tools.endpoints.server.adapters import RowAdapters
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
-from hub_tools.endpoints.server.source import Source, find_adapter, find_model
+from hub_tools.endpoints.server.source import Source, Sources
 
 logger = logging.getLogger(__name__)
 
@@ -20,13 +21,13 @@ LARGEST_DEFAULT_TOTAL = 8192
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in memory; `adapters` maps the names clients use to the names PEFT uses."""
+    """A model in memory, with what requests are checked against."""
 
     network: Any
     tokenizer: Any
     source: Source
-    adapters: Mapping[str, str]
-    adapter_sources: Mapping[str, Source]
+    adapters: Mapping[str, Source]
+    row_adapters: RowAdapters | None
     device: torch.device
     dtype: torch.dtype
     eos_ids: frozenset[int]
@@ -43,11 +44,8 @@ class LoadedModel:
         every_position: bool = False,
     ) -> torch.Tensor:
         """Logits of shape (rows, 1, vocabulary), or (rows, tokens, vocabulary) with `every_position`."""
-        mixed = {}
-        if any(adapters):
-            mixed["adapter_names"] = [self.adapters[name] if name else "__base__" for name in adapters]
-        elif self.adapters:
-            mixed["adapter_names"] = ["__base__"] * len(adapters)
+        if self.row_adapters is not None:
+            self.row_adapters.choose(adapters)
         output = self.network(
             input_ids=ids,
             attention_mask=mask,
@@ -55,31 +53,24 @@ class LoadedModel:
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=0 if every_position else 1,
-            **mixed,
         )
         logits: torch.Tensor = output.logits
         return logits
 
 
-def load(options: ServerOptions) -> LoadedModel:
+def load(options: ServerOptions, sources: Sources) -> LoadedModel:
     """Load base, tokenizer and adapters; raises `EndpointServerError` for whatever cannot be served."""
-    from transformers import AutoTokenizer
-
+    source, adapters = sources.base, sources.adapters
     torch.set_num_threads(options.threads or max(1, (os.cpu_count() or 1) - 1))
-    source = find_model(options.model, options.model_id)
-    sources = {name: find_adapter(name, reference) for name, reference in options.adapters.items()}
+    row_adapters = RowAdapters(adapters) if adapters else None
     device, dtype = _placement()
-    network = _load_network(source, device, dtype)
-    tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
+    network, tokenizer = _load_files(source, device, dtype)
     total = _total_tokens(network.config, options.max_total_tokens)
     eos_ids = _eos_ids(network, tokenizer)
-    names: Mapping[str, str] = {}
-    if sources:
-        from hub_tools.endpoints.server.adapters import attach
-
-        network, names = attach(network, source, sources)
+    if row_adapters is not None:
+        row_adapters.attach(network)
     network.eval()
-    return LoadedModel(network, tokenizer, source, names, sources, device, dtype, eos_ids, total)
+    return LoadedModel(network, tokenizer, source, adapters, row_adapters, device, dtype, eos_ids, total)
 
 
 def _placement() -> tuple[torch.device, torch.dtype]:
@@ -89,10 +80,13 @@ def _placement() -> tuple[torch.device, torch.dtype]:
     return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _load_network(source: Source, device: torch.device, dtype: torch.dtype) -> Any:
-    from transformers import AutoModelForCausalLM
+def _load_files(source: Source, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
         network = AutoModelForCausalLM.from_pretrained(
             source.folder,
             dtype=dtype,
@@ -100,10 +94,10 @@ def _load_network(source: Source, device: torch.device, dtype: torch.dtype) -> A
             trust_remote_code=False,
             attn_implementation="sdpa",
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EndpointServerError(f"model {source.name} cannot be loaded: {reason}") from error
-    return network.to(device)
+    return network.to(device), tokenizer
 
 
 def _total_tokens(config: Any, asked: int | None) -> int:

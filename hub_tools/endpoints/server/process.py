@@ -11,6 +11,7 @@ from time import monotonic, sleep
 from types import TracebackType
 from typing import Self
 
+import hub_tools
 from hub_tools.endpoints.server.options import TOKEN_VARIABLE, EndpointServerError, ServerOptions
 
 _READY = "export TGI_ENDPOINT="
@@ -35,17 +36,13 @@ class EndpointProcess:
         """
         options.check()
         log.parent.mkdir(parents=True, exist_ok=True)
-        variables = dict(environment)
-        variables.pop(TOKEN_VARIABLE, None)
-        if options.token:
-            variables[TOKEN_VARIABLE] = options.token  # never an argument: every user can read those
         with log.open("wb") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", "hub_tools.endpoints.server", *_arguments(options)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=variables,
+                env=_variables(options, environment),
             )
         process = cls(child, "")
         try:
@@ -79,6 +76,16 @@ class EndpointProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def _variables(options: ServerOptions, environment: Mapping[str, str]) -> dict[str, str]:
+    variables = {name: value for name, value in environment.items() if name != TOKEN_VARIABLE}
+    if options.token:
+        variables[TOKEN_VARIABLE] = options.token  # never an argument: every user can read those
+    # The child runs this very package, also where it is not installed but found from the working directory.
+    paths = [str(Path(hub_tools.__file__).parents[1]), variables.get("PYTHONPATH", "")]
+    variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    return variables
 
 
 def _arguments(options: ServerOptions) -> list[str]:

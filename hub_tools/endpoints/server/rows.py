@@ -73,8 +73,9 @@ class Row:
     def note_prefill(self, logits: torch.Tensor) -> None:
         """Log-probabilities of the prompt's tokens, from logits of shape (tokens, vocabulary)."""
         prompt = self.job.request.prompt
-        following = torch.tensor(prompt[1:], device=logits.device)
-        chosen = logits[:-1].float().log_softmax(-1).gather(1, following.unsqueeze(1)).squeeze(1).tolist()
+        before = logits[:-1].float()
+        following = torch.tensor(prompt[1:], device=logits.device, dtype=torch.long).unsqueeze(1)
+        chosen = (before.gather(1, following).squeeze(1) - before.logsumexp(-1)).tolist()
         texts = [self.tokenizer.decode([token], clean_up_tokenization_spaces=False) for token in prompt]
         self.prefill = tuple(zip(prompt, texts, [None, *chosen], strict=True))
 

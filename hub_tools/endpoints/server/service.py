@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hub_tools import __version__
 from hub_tools.endpoints.server.batcher import Batcher
-from hub_tools.endpoints.server.errors import OverloadedError, RequestError, UnhealthyError
-from hub_tools.endpoints.server.grammar import Grammars
+from hub_tools.endpoints.server.compiler import GrammarCompiler
+from hub_tools.endpoints.server.errors import ClientGoneError, OverloadedError, RequestError, UnhealthyError
 from hub_tools.endpoints.server.jobs import Generated, Job, Request
 from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.options import ServerOptions
+from hub_tools.endpoints.server.source import BASE_ALIASES
 from hub_tools.endpoints.server.validation import MAX_STOP_SEQUENCES, Validator
 
 Result = TypeVar("Result")
@@ -32,37 +34,45 @@ class Service:
         self.version = __version__
         tokenizer = model.tokenizer
         eos_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else min(model.eos_ids)
+        self._compiler = GrammarCompiler(tokenizer, eos_id)
         self._validator = Validator(
             tokenizer,
-            Grammars(tokenizer, eos_id),
-            ("tgi", model.source.name),
+            (*BASE_ALIASES, model.source.name),
             tuple(model.adapters),
             model.max_total_tokens,
         )
         budget = 1 if options.max_batch_size == 1 else _PREFILL_TOKENS[model.device.type]
         # A second tokenizer: a fast one cannot be used while another thread changes its settings.
         self.batcher = Batcher(model, deepcopy(tokenizer), options.max_batch_size, budget)
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+        self._tokenizing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+        self._compiling = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
         self._here = 0
 
     async def validate(self, check: Callable[[Validator], Result]) -> Result:
-        """Run something that tokenises or compiles, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._worker, check, self._validator)
+        """Run something that needs the tokenizer, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, check, self._validator)
 
     async def answer(
         self, check: Callable[[Validator], Request], gone: Callable[[], Coroutine[Any, Any, None]]
     ) -> tuple[Request, Generated]:
-        """Validate and generate; raises `RequestError`, or `CancelledError` when the client is `gone`."""
+        """Validate and generate; raises `RequestError`, `ClientGoneError` among them when it is `gone`."""
         if self._here >= self.options.max_concurrent_requests:
             raise OverloadedError
         if not self.batcher.alive:
             raise UnhealthyError
         self._here += 1
         try:
-            request = await self.validate(check)
+            request = await self._compile(await self.validate(check))
             return request, await self._generate(request, gone)
         finally:
             self._here -= 1
+
+    async def _compile(self, request: Request) -> Request:
+        if request.regex is None:
+            return request
+        loop = asyncio.get_running_loop()
+        grammar = await loop.run_in_executor(self._compiling, self._compiler.compile, request.regex)
+        return replace(request, grammar=grammar)
 
     async def _generate(self, request: Request, gone: Callable[[], Coroutine[Any, Any, None]]) -> Generated:
         loop = asyncio.get_running_loop()
@@ -78,7 +88,7 @@ class Service:
             either: list[asyncio.Future[Any]] = [future, leaving]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not future.done():
-                raise asyncio.CancelledError
+                raise ClientGoneError
             return future.result()
         finally:
             job.cancelled = True
@@ -100,12 +110,13 @@ class Service:
             "max_total_tokens": model.max_total_tokens,
             "max_client_batch_size": 1,
             "max_batch_size": options.max_batch_size,
+            "max_batch_total_tokens": options.max_batch_size * model.max_total_tokens,
             "validation_workers": 1,
             "router": "backforth-endpoint",
             "version": self.version,
             "sha": None,
             "docker_label": None,
-            "adapters": {name: _described(source) for name, source in model.adapter_sources.items()},
+            "adapters": {name: _described(source) for name, source in model.adapters.items()},
             "seed_is_batch_invariant": options.max_batch_size == 1,
         }
 

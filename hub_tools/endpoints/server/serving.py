@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
-from hub_tools.endpoints.server.app import create_app
-from hub_tools.endpoints.server.model import load
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
-from hub_tools.endpoints.server.service import Service
+from hub_tools.endpoints.server.source import find_sources
+
+if TYPE_CHECKING:
+    from hub_tools.endpoints.server.service import Service
 
 _GRACE_SECONDS = 5
+# Longer than clients keep idle connections, or they would send into one that closes just then.
+_KEEP_ALIVE_SECONDS = 120
 
 
 def run(options: ServerOptions) -> None:
@@ -21,7 +24,7 @@ def run(options: ServerOptions) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     options.check()
     with _bind(options.host, options.port) as listener:
-        service = Service(load(options), options)
+        service = _load(options)
         service.batcher.start()
         try:
             _Server(service, listener.getsockname()[1]).run(sockets=[listener])
@@ -29,8 +32,19 @@ def run(options: ServerOptions) -> None:
             service.batcher.stop()
 
 
+def _load(options: ServerOptions) -> Service:
+    sources = find_sources(options)
+    # Imported this late, torch and transformers do not hold up the errors found so far.
+    from hub_tools.endpoints.server.model import load
+    from hub_tools.endpoints.server.service import Service
+
+    return Service(load(options, sources), options)
+
+
 class _Server(uvicorn.Server):
     def __init__(self, service: Service, port: int) -> None:
+        from hub_tools.endpoints.server.app import create_app
+
         host = service.options.host
         self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         super().__init__(
@@ -40,6 +54,7 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 timeout_graceful_shutdown=_GRACE_SECONDS,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             )
         )
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_tools.endpoints.server.options import EndpointServerError
+from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
 
+BASE_ALIASES = ("tgi", "dummy")  # what clients write for "the model you serve": TGI's users, huggingface_hub
 _MODEL_FILES = ["*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt"]
 _ADAPTER_FILES = ["adapter_config.json", "adapter_model.safetensors"]
 
@@ -20,9 +23,31 @@ class Source:
     sha: str | None
 
 
+@dataclass(frozen=True)
+class Sources:
+    """What one server serves."""
+
+    base: Source
+    adapters: Mapping[str, Source]
+
+
+def find_sources(options: ServerOptions) -> Sources:
+    """Fetch and check the base and its adapters, before anything heavy is imported or loaded.
+
+    Raises `EndpointServerError` for whatever is missing, no LoRA, or was trained on another base.
+    """
+    base = find_model(options.model, options.model_id)
+    adapters = {name: find_adapter(name, reference) for name, reference in options.adapters.items()}
+    for name, source in adapters.items():
+        _check_adapter(name, source, base)
+    return Sources(base, adapters)
+
+
 def find_model(reference: str, model_id: str | None = None) -> Source:
     """The files of a model given as `namespace/name[@revision]` or as a local folder."""
     source = _find(reference, _MODEL_FILES, "model")
+    if (source.folder / "adapter_config.json").is_file():
+        raise EndpointServerError(f"model {reference} is an adapter; serve its base, and this as an adapter.")
     if not any(source.folder.glob("*.safetensors")):
         raise EndpointServerError(
             f"model {reference} has no safetensors weights; other formats are not loaded."
@@ -63,3 +88,25 @@ def _download(reference: str, files: list[str], what: str) -> Source:
             f"{what} {reference} cannot be read from {constants.ENDPOINT}: {reason}"
         ) from error
     return Source(Path(folder), repo, sha)
+
+
+def _check_adapter(name: str, source: Source, base: Source) -> None:
+    if name in (*BASE_ALIASES, base.name):
+        raise EndpointServerError(f"adapter {name}: this name means the base; choose another.")
+    try:
+        config = json.loads((source.folder / "adapter_config.json").read_text())
+    except ValueError as error:
+        raise EndpointServerError(f"adapter {name}: its adapter_config.json is no JSON ({error}).") from error
+    trained_on = config.get("base_model_name_or_path")
+    if not _same_base(trained_on, base):
+        raise EndpointServerError(
+            f"adapter {name} was trained on {trained_on}, but {base.name} is served; serve that base instead."
+        )
+    if config.get("peft_type") != "LORA" or config.get("use_dora"):
+        raise EndpointServerError(f"adapter {name} is no plain LoRA; merge it into its base and serve that.")
+
+
+def _same_base(trained_on: str | None, base: Source) -> bool:
+    if not trained_on:
+        return False
+    return trained_on == base.name or Path(trained_on).resolve() == base.folder.resolve()

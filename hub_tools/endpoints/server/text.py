@@ -10,7 +10,7 @@ _CONTEXT = 5
 
 
 class TextStream:
-    """Decodes an answer piece by piece; the pieces put together are the decoded whole."""
+    """Decodes an answer piece by piece; together the pieces are its text up to an unfinished character."""
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int]) -> None:
         self._tokenizer = tokenizer

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from hub_tools.endpoints.server.errors import ValidationError
-from hub_tools.endpoints.server.grammar import Grammars
+from hub_tools.endpoints.server.grammar import regex_of
 from hub_tools.endpoints.server.jobs import Request, Sampling
 from hub_tools.endpoints.server.prompts import encode_chat, encode_text
 from hub_tools.endpoints.server.schema import ChatBody, GenerateBody, Parameters
 
 MAX_STOP_SEQUENCES = 4
 MAX_TOP_N_TOKENS = 5
+MAX_PREFILL_DETAILS = 2048  # the whole vocabulary's logits are held for each of them
 # TGI lets an answer without a stated length run to the end of the context, but reserves only this much.
 _UNSTATED_LENGTH = 1024
 
@@ -24,7 +25,6 @@ class Validator:
     """Turns bodies into requests; needs the tokenizer, so it belongs to one thread."""
 
     tokenizer: Any
-    grammars: Grammars
     base_names: Collection[str]
     adapters: Collection[str]
     max_total_tokens: int
@@ -40,7 +40,12 @@ class Validator:
                 f"`truncate` must be strictly positive and less than {limit}. Given: {truncate}"
             )
         check_parameters(body.parameters)
-        return self._request(encode_text(self.tokenizer, body.inputs, truncate), body.parameters)
+        prompt = encode_text(self.tokenizer, body.inputs, truncate)
+        if body.parameters.decoder_input_details and len(prompt) > MAX_PREFILL_DETAILS:
+            raise ValidationError(
+                f"`decoder_input_details` takes up to {MAX_PREFILL_DETAILS} `inputs` tokens"
+            )
+        return self._request(prompt, body.parameters)
 
     def chat(self, body: ChatBody) -> Request:
         """A request of `/v1/chat/completions`; raises `ValidationError` or `TemplateError`."""
@@ -57,7 +62,7 @@ class Validator:
             sampling=sampling(parameters),
             adapter=self._adapter(parameters.adapter_id),
             stop=parameters.stop,
-            grammar=self.grammars.compile(parameters.grammar),
+            regex=regex_of(parameters.grammar),
             logprobs=parameters.details,
             top_n_tokens=parameters.top_n_tokens or 0,
             prefill_logprobs=parameters.decoder_input_details,

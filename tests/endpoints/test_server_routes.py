@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from server_support import BASE, Caller
+
+
+def test_info_names_the_model_its_adapters_and_the_limits(endpoint: Caller) -> None:
+    info = endpoint.get("/info").body
+    required = "model_id max_best_of max_client_batch_size max_concurrent_requests max_input_tokens"
+    required += " max_stop_sequences max_total_tokens router validation_workers version model_sha model_dtype"
+    assert set(required.split()) <= set(info)
+    assert info["model_id"] == BASE
+    assert info["max_total_tokens"] == 512
+    assert list(info["adapters"]) == ["org/backward", "forward.v2"]
+    assert info["seed_is_batch_invariant"] is False
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ping"])
+def test_health(endpoint: Caller, path: str) -> None:
+    reply = endpoint.get(path)
+    assert (reply.status, reply.body) == (200, None)
+
+
+def test_models_are_the_base_and_its_adapters(endpoint: Caller) -> None:
+    data = endpoint.get("/v1/models").body["data"]
+    assert [entry["id"] for entry in data] == [BASE, "org/backward", "forward.v2"]
+
+
+def test_tokenize_gives_ids_and_spans(endpoint: Caller) -> None:
+    tokens = endpoint.post("/tokenize", {"inputs": "hello world"}).body
+    assert "".join(token["text"] for token in tokens) == "hello world"
+    assert tokens[0]["start"] == 0
+    assert tokens[-1]["stop"] == len("hello world")
+
+
+def test_compat_route_answers_a_list(endpoint: Caller) -> None:
+    single = endpoint.generate("hello", max_new_tokens=5).body
+    reply = endpoint.post("/", {"inputs": "hello", "parameters": {"max_new_tokens": 5}, "stream": False})
+    assert reply.body == [single]
+    assert endpoint.post("/", {"inputs": "hello", "stream": True}).status == 422
+
+
+def test_details_and_top_tokens_add_up(endpoint: Caller) -> None:
+    reply = endpoint.generate("hello world", max_new_tokens=3, details=True, top_n_tokens=3)
+    details = reply.body["details"]
+    assert details["generated_tokens"] == len(details["tokens"]) == 3
+    assert details["finish_reason"] == "length"
+    assert (details["seed"], details["prefill"]) == (None, [])
+    # The last character may be unfinished: it has no token's text yet, but a mark in the whole.
+    assert reply.body["generated_text"].startswith("".join(token["text"] for token in details["tokens"]))
+    for token, top in zip(details["tokens"], details["top_tokens"], strict=True):
+        assert (top[0]["id"], top[0]["logprob"]) == (token["id"], token["logprob"])  # greedy
+        assert len(top) == 3
+
+
+def test_prefill_details_are_the_prompts_logprobs(endpoint: Caller) -> None:
+    prefill = endpoint.generate("hello world", max_new_tokens=1, decoder_input_details=True).body["details"][
+        "prefill"
+    ]
+    assert "".join(token["text"] for token in prefill) == "hello world"
+    assert prefill[0]["logprob"] is None
+    assert all(token["logprob"] < 0 for token in prefill[1:])
+
+
+def test_full_text_and_truncate(endpoint: Caller) -> None:
+    plain = endpoint.generate("hello world", max_new_tokens=4).body["generated_text"]
+    full = endpoint.generate("hello world", max_new_tokens=4, return_full_text=True).body["generated_text"]
+    assert full == "hello world" + plain
+    last = endpoint.post("/tokenize", {"inputs": "score hello world"}).body[-1]["text"]
+    reply = endpoint.generate("score hello world", max_new_tokens=4, truncate=1)
+    assert reply.headers["x-prompt-tokens"] == "1"
+    assert reply.body == endpoint.generate(last, max_new_tokens=4).body
+
+
+def test_headers_count_tokens_and_times(endpoint: Caller) -> None:
+    headers = endpoint.generate("hello", max_new_tokens=3).headers
+    assert headers["x-generated-tokens"] == "3"
+    assert headers["x-compute-type"] == "cpu"
+    assert {"x-queue-time", "x-inference-time", "x-prompt-tokens"} <= set(headers)
+
+
+def test_stop_sequence_ends_the_answer_and_stays_in_it(endpoint: Caller) -> None:
+    whole = endpoint.generate("hello world", max_new_tokens=30).body["generated_text"]
+    stop = whole[9:11]
+    body = endpoint.generate("hello world", max_new_tokens=30, details=True, stop=[stop, "\x00"]).body
+    assert body["generated_text"] == whole[: whole.index(stop) + len(stop)]
+    assert body["details"]["finish_reason"] == "stop_sequence"
+
+
+def test_unset_length_runs_to_the_end_of_the_context(endpoint: Caller) -> None:
+    body = endpoint.generate("hello", truncate=1, details=True).body
+    end = body["details"]["finish_reason"]
+    assert end in {"length", "eos_token"}
+    assert end == "eos_token" or body["details"]["generated_tokens"] == 511
+
+
+def test_chat_has_usage_logprobs_and_openais_finish_reasons(endpoint: Caller) -> None:
+    body = endpoint.chat("hello", temperature=0, max_tokens=6, logprobs=True, top_logprobs=2, ignored=1).body
+    choice = body["choices"][0]
+    content = choice["logprobs"]["content"]
+    assert choice["finish_reason"] == "length"
+    assert choice["message"]["content"].startswith("".join(entry["token"] for entry in content))
+    assert all(len(entry["top_logprobs"]) == 2 for entry in content)
+    usage = body["usage"]
+    assert usage["completion_tokens"] == 6
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 6
+    assert endpoint.chat("hello", max_tokens=2).body["choices"][0]["logprobs"] is None
+
+
+def test_content_in_parts_is_the_text_put_together(endpoint: Caller) -> None:
+    settings: dict[str, Any] = {"temperature": 0, "max_tokens": 8}
+    parts = [{"type": "text", "text": "hello "}, {"type": "text", "text": "world"}]
+    body = {"messages": [{"role": "user", "content": parts}], **settings}
+    answer = endpoint.post("/v1/chat/completions", body).body["choices"][0]["message"]
+    assert answer == endpoint.chat("hello world", **settings).body["choices"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "part"),
+    [
+        ({"top_p": 1.0}, "`top_p` must be > 0.0 and < 1.0"),
+        ({"temperature": 0}, "`temperature` must be strictly positive"),
+        ({"repetition_penalty": 0.0}, "`repetition_penalty`"),
+        ({"top_k": 0}, "`top_k`"),
+        ({"max_new_tokens": 0}, "`max_new_tokens`"),
+        ({"max_new_tokens": 512}, "`inputs` tokens + `max_new_tokens` must be <= 512"),
+        ({"stop": list("abcde")}, "up to 4 stop sequences"),
+        ({"top_n_tokens": 6}, "`top_n_tokens`"),
+        ({"truncate": 0}, "`truncate`"),
+        ({"best_of": 2}, "`best_of` != 1"),
+        ({"typical_p": 0.5}, "`typical_p` is not supported"),
+        ({"adapter_id": "nobody"}, "adapter 'nobody' is not loaded"),
+        ({"grammar": {"type": "json", "value": {"type": "object"}}}, "'properties' field"),
+        ({"grammar": {"type": "regex", "value": 3}}, "grammar is not valid"),
+    ],
+)
+def test_values_that_tgi_refuses(endpoint: Caller, parameters: dict[str, Any], part: str) -> None:
+    reply = endpoint.generate("hello", **parameters)
+    assert reply.status == 422
+    assert reply.body["error_type"] == "validation"
+    assert part in reply.body["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        ({}, 422),
+        ({"inputs": 3}, 422),
+        ({"inputs": ""}, 422),
+        ({"inputs": "x", "parameters": {"temperature": "0.5"}}, 422),
+        ({"inputs": "x", "parameters": {"seed": -1}}, 422),
+        (b'{"inputs": "x", "parameters": {"temperature": NaN}}', 422),
+        ({"inputs": "x" * 2_000_001}, 413),
+    ],
+)
+def test_bodies_that_are_wrong(endpoint: Caller, body: Any, status: int) -> None:
+    reply = endpoint.post("/generate", body)
+    assert reply.status == status
+    assert set(reply.body) == {"error", "error_type"}
+    assert "Traceback" not in reply.body["error"]
+
+
+def test_body_must_be_declared_as_json(endpoint: Caller) -> None:
+    assert endpoint.post("/generate", {"inputs": "x"}, "text/plain").status == 415
+
+
+@pytest.mark.parametrize(
+    ("settings", "error_type"),
+    [
+        ({"messages": []}, "template_error"),
+        ({"messages": [{"role": "<|im_end|>", "content": "x"}]}, "template_error"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "validation"),
+        ({"top_p": 1.0}, "validation"),
+        ({"stream": True}, "validation"),
+        ({"n": 2}, "validation"),
+        ({"model": "nobody"}, "validation"),
+        ({"max_tokens": 600}, "validation"),
+    ],
+)
+def test_chats_that_are_wrong(endpoint: Caller, settings: dict[str, Any], error_type: str) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], **settings}
+    reply = endpoint.post("/v1/chat/completions", body)
+    assert (reply.status, reply.body["error_type"]) == (422, error_type)

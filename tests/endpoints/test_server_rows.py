@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from server_support import BASE, Tiny
+
+from hub_tools.endpoints.server.batch import RunningBatch
+from hub_tools.endpoints.server.jobs import Job, Request, Sampling
+from hub_tools.endpoints.server.model import LoadedModel, load
+from hub_tools.endpoints.server.options import ServerOptions
+from hub_tools.endpoints.server.rows import Row
+from hub_tools.endpoints.server.source import find_sources
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Tiny) -> LoadedModel:
+    options = ServerOptions(str(tiny_model.base), tiny_model.adapters, model_id=BASE, threads=1)
+    return load(options, find_sources(options))
+
+
+def _row(model: LoadedModel, rng: random.Random) -> Row:
+    prompt = tuple(rng.randrange(3, 250) for _ in range(rng.choice([1, 3, 20, 150])))
+    adapter = rng.choice([None, "org/backward", "forward.v2"])
+    request = Request(prompt, rng.choice([1, 2, 10, 60]), Sampling(do_sample=False, seed=0), adapter)
+    return Row(Job(request, lambda outcome: None), model, model.tokenizer)
+
+
+def _alone(model: LoadedModel, row: Row) -> list[int]:
+    batch, copy = RunningBatch(model), Row(row.job, model, model.tokenizer)
+    batch.prefill([copy])
+    while copy.finish is None:
+        batch.step()
+    return copy.ids
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_that_come_and_go_in_any_order_are_undisturbed(model: LoadedModel, seed: int) -> None:
+    rng = random.Random(seed)
+    with torch.inference_mode():
+        waiting = [_row(model, rng) for _ in range(40)]
+        expected: dict[Any, list[int]] = {row: _alone(model, row) for row in waiting}
+        batch, widest = RunningBatch(model), 0
+        while waiting or batch.rows:
+            if waiting and len(batch.rows) < 6 and rng.random() < 0.5:
+                joining = [waiting.pop() for _ in range(min(len(waiting), rng.randint(1, 3)))]
+                assert batch.prefill(joining) == []
+            if batch.rows:
+                assert batch.step() == []
+            batch.leave([row for row in batch.rows if row.finish])
+            widest = max(widest, batch._cache.extent.columns)
+    assert {row: row.ids for row in expected} == expected
+    assert widest < 400  # columns that nobody needs any more are given back
+
+
+def test_trouble_with_one_row_is_its_own(model: LoadedModel) -> None:
+    rng = random.Random(0)
+    with torch.inference_mode():
+        rows = [_row(model, rng) for _ in range(3)]
+
+        def broken(logits: torch.Tensor) -> Any:
+            raise RuntimeError("no such token")
+
+        rows[1].sampler.logprobs = True  # so that it is asked by itself
+        rows[1].sampler.choose = broken  # type: ignore[method-assign]
+        failed = RunningBatch(model).prefill(rows)
+    assert [(row, error.status) for row, error in failed] == [(rows[1], 424)]
+    assert all(len(rows[number].ids) == 1 for number in (0, 2))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from server_support import Caller
+
+from hub_tools.endpoints.server.jobs import Sampling
+from hub_tools.endpoints.server.sampling import Sampler, warp
+
+VOCABULARY = 3000
+
+
+def _by_transformers(scores: torch.Tensor, settings: Sampling) -> torch.Tensor:
+    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    ids, row = torch.zeros((1, 1), dtype=torch.long), scores.unsqueeze(0)
+    row = TemperatureLogitsWarper(settings.temperature)(ids, row)
+    if settings.top_k:
+        row = TopKLogitsWarper(settings.top_k)(ids, row)
+    if settings.top_p < 1:
+        row = TopPLogitsWarper(settings.top_p)(ids, row)
+    return torch.softmax(row[0], -1)
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0])  # a nearly flat distribution needs the nucleus' slow path
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Sampling(True, 0, temperature=0.7),
+        Sampling(True, 0, top_k=40),
+        Sampling(True, 0, temperature=1.3, top_p=0.9),
+        Sampling(True, 0, temperature=0.5, top_k=100, top_p=0.8),
+    ],
+)
+def test_warpers_leave_the_distribution_that_transformers_leaves(settings: Sampling, spread: float) -> None:
+    scores = torch.randn(VOCABULARY, generator=torch.Generator().manual_seed(1)) * spread
+    values, ids = warp(scores, settings)
+    ours = torch.zeros(VOCABULARY)
+    ours[torch.arange(VOCABULARY) if ids is None else ids] = torch.softmax(values, -1)
+    assert torch.allclose(ours, _by_transformers(scores, settings), atol=1e-6)
+
+
+def test_top_k_keeps_ties() -> None:
+    values, ids = warp(torch.tensor([1.0, 5.0, 3.0, 3.0, 0.0]), Sampling(True, 0, top_k=2))
+    assert ids is not None
+    assert ids.tolist() == [1, 2, 3]
+    assert values.tolist() == [5.0, 3.0, 3.0]
+
+
+def test_samples_follow_the_distribution() -> None:
+    scores = torch.tensor([0.0, 1.0, 2.0, -1.0])
+    sampler = Sampler(Sampling(True, seed=7), (), None, logprobs=False)
+    counts = torch.zeros(4)
+    for _ in range(4000):
+        counts[sampler.choose(scores).token] += 1
+    assert torch.allclose(counts / 4000, torch.softmax(scores, -1), atol=0.03)
+
+
+def test_repetition_penalty_is_that_of_transformers() -> None:
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    scores = torch.randn(50, generator=torch.Generator().manual_seed(2))
+    prompt = (3, 9, 9)
+    theirs = RepetitionPenaltyLogitsProcessor(1.8)(torch.tensor([prompt]), scores.unsqueeze(0))[0]
+    settings = Sampling(False, 0, repetition_penalty=1.8)
+    choice = Sampler(settings, prompt, None, logprobs=True).choose(scores)
+    assert choice.logprobs is not None
+    assert torch.allclose(choice.logprobs, torch.log_softmax(theirs, -1))
+
+
+def test_logprobs_are_those_before_temperature() -> None:
+    scores = torch.randn(20, generator=torch.Generator().manual_seed(3))
+    choice = Sampler(Sampling(True, 1, temperature=0.2), (), None, logprobs=True).choose(scores)
+    assert choice.logprobs is not None
+    assert torch.allclose(choice.logprobs, torch.log_softmax(scores, -1))
+
+
+def _sampled(endpoint: Caller, seed: int) -> str:
+    body = endpoint.chat("hello", seed=seed, temperature=0.9, top_p=0.95, max_tokens=24).body
+    text: str = body["choices"][0]["message"]["content"]
+    return text
+
+
+def test_seeded_request_is_repeated_in_any_company(endpoint: Caller) -> None:
+    alone = [_sampled(endpoint, seed) for seed in range(8)]
+    assert len(set(alone)) == 8
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda seed: _sampled(endpoint, seed), range(8))) == alone
+
+
+def test_seed_is_reported_and_reproduces(endpoint: Caller) -> None:
+    first = endpoint.generate("hello", do_sample=True, max_new_tokens=12, details=True).body
+    seed = first["details"]["seed"]
+    again = endpoint.generate("hello", do_sample=True, max_new_tokens=12, details=True, seed=seed).body
+    assert again == first
+    assert endpoint.generate("hello", seed=2**64 - 1, do_sample=True, max_new_tokens=1).status == 200
+
+
+def test_chat_without_temperature_samples_and_zero_is_greedy(endpoint: Caller) -> None:
+    def answer(**settings: float) -> str:
+        body = endpoint.chat("hello", max_tokens=16, **settings).body
+        text: str = body["choices"][0]["message"]["content"]
+        return text
+
+    assert len({answer() for _ in range(4)}) > 1
+    assert len({answer(temperature=0) for _ in range(4)}) == 1
