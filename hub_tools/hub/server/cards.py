@@ -13,6 +13,7 @@ import yaml
 
 MAX_CARD_BYTES = 1 << 20
 _MAX_NODES = 50_000
+_MAX_DEPTH = 64
 _BLOCK = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -32,13 +33,26 @@ def metadata(card: str) -> dict[str, Any]:
     """Read a card's YAML as plain JSON values; raises `CardError`."""
     head, _ = split(card)
     try:
+        _check_shape(head)
         loaded = yaml.load(head, _LOADER)  # noqa: S506 - both loaders are the safe ones
         plain = _Plain().value(loaded or {})
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    # Explicit tags on values they do not fit make the loader fail in every way Python knows.
+    except Exception as error:
         raise CardError(f"The card's metadata is not valid YAML: {error}") from error
     if not isinstance(plain, dict):
         raise CardError(f"The card's metadata must be a mapping, but is a {type(plain).__name__}")
     return plain
+
+
+def _check_shape(head: str) -> None:
+    """Refuse what would take the process down: nesting (the loader recurses in C) and merged aliases."""
+    depth = 0
+    for event in yaml.parse(head, _LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"nested deeper than {_MAX_DEPTH} levels")
+        if isinstance(event, yaml.ScalarEvent) and event.value == "<<":
+            raise ValueError("merge keys (<<) are not allowed in a card")
 
 
 class _Plain:

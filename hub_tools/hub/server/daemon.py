@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from hub_tools.hub.server.store import prepare_folder
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
+_HOLDER_KEYS = {"endpoint", "namespace", "pid", "store"}
 LOG_NAME = "server.log"
 
 
@@ -41,7 +42,7 @@ def running(store: Path) -> Address | None:
     if not is_held(store):
         return None
     holder = read_holder(store)
-    if not holder or not _answers(holder["endpoint"], holder["store"], holder["pid"]):
+    if not holder.keys() >= _HOLDER_KEYS or not _answers(holder["endpoint"], holder["store"], holder["pid"]):
         return None
     account = Accounts(store).known(holder["namespace"])
     if account is None:
@@ -55,7 +56,7 @@ def _answers(endpoint: str, store_id: str, pid: int) -> bool:
     try:
         with opener.open(f"{endpoint}/_store", timeout=5) as answer:
             found = json.load(answer)
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     return bool(found == {"store": store_id, "pid": pid})
 

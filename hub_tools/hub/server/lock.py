@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 from hub_tools.hub.server.errors import HubServerError
 
 FILE_NAME = "server.lock"
-_PROBE_SECONDS = 1.0
 
 
 class StoreLock:
@@ -21,22 +21,15 @@ class StoreLock:
     def __init__(self, store: Path) -> None:
         self._path = store / FILE_NAME
         self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _PROBE_SECONDS
-        while not self._try_lock():
-            if time.monotonic() > deadline:
+        while not _try_lock(self._descriptor, fcntl.LOCK_EX):
+            # Somebody who only looks shares the lock for a moment; a server does not share it.
+            if not _try_lock(self._descriptor, fcntl.LOCK_SH):
                 os.close(self._descriptor)
                 holder = read_holder(store).get("endpoint", "which is just starting")
                 raise HubServerError(f"The store {store} is already served by another Hub, {holder}")
-            # Somebody who only looks whether the lock is held holds it for a moment.
-            time.sleep(0.02)
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            time.sleep(random.uniform(0.005, 0.02))
         os.ftruncate(self._descriptor, 0)
-
-    def _try_lock(self) -> bool:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def publish(self, holder: dict[str, Any]) -> None:
         """Write down where the server answers, once it does."""
@@ -55,12 +48,17 @@ def is_held(store: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _try_lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _try_lock(descriptor: int, mode: int) -> bool:
+    try:
+        fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def read_holder(store: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from hub_tools.hub.server.blobs import BlobStore
 from hub_tools.hub.server.errors import bad_request
-from hub_tools.hub.server.trees import Entry, blob_id, check_path, lfs_entry
+from hub_tools.hub.server.trees import MAX_SIZE, Entry, blob_id, check_path, lfs_entry
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _LfsFile(BaseModel):
     path: str
     oid: str = Field(pattern=r"^[0-9a-f]{64}$")
     algo: Literal["sha256"] = "sha256"
-    size: int | None = None
+    size: int | None = Field(None, ge=0, le=MAX_SIZE)
 
 
 class _Path(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _GRACE_SECONDS = 3
 
 def serve_store(path: Path, port: int, host: str, namespace: str, token: str | None) -> None:
     """Serve until a signal ends it; see `hub_tools.hub.server.serve`."""
-    _check(host, namespace, token)
+    _check(host, port, namespace, token)
     os.umask(0o077)
     path = prepare_folder(path)
     lock = StoreLock(path)
@@ -64,13 +65,13 @@ def _run(store: Store, listener: socket.socket, address: str) -> None:
         return
 
 
-def _check(host: str, namespace: str, token: str | None) -> None:
+def _check(host: str, port: int, namespace: str, token: str | None) -> None:
+    if not 0 <= port <= 65535:
+        raise HubServerError(f"{port} is no port: use 1 to 65535, or 0 for any free one")
     if not is_name(namespace) or namespace in RESERVED:
         raise HubServerError(f"{namespace!r} cannot be a namespace: use letters, digits, '-', '_' and '.'")
-    if token is not None and not (
-        token.isascii() and token.isprintable() and token.strip() == token and token
-    ):
-        raise HubServerError("The token must be printable ASCII without spaces around it")
+    if token is not None and not re.fullmatch(r"[!-~]+", token):
+        raise HubServerError("The token must be printable ASCII without spaces")
     if token is None and not _is_loopback(host):
         raise HubServerError(
             f"{host} can be reached from other machines: give a token of your own to serve there"
@@ -94,13 +95,13 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise HubServerError(f"{host}:{port} is no address to serve on: {error}") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(1024)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listener.close()
         raise HubServerError(
             f"Port {port} of {host} cannot be used: {error}; choose another with --port"

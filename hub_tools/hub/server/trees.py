@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 from hub_tools.hub.server.errors import bad_request
 
+# JSON numbers are exact up to here.
+MAX_SIZE = 2**53
+
 
 class Entry(NamedTuple):
     """One file of a tree; `oid` is git's blob id, of the LFS pointer where the file is stored by LFS."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import mimetypes
+import os
+import re
 
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from hub_tools.hub.server import commits, refs
-from hub_tools.hub.server.errors import entry_not_found
+from hub_tools.hub.server.errors import HubError, entry_not_found
 from hub_tools.hub.server.http import Call, find_repo, route
 from hub_tools.hub.server.trees import Entry
 
@@ -15,10 +20,33 @@ from hub_tools.hub.server.trees import Entry
 _SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
 class BlobResponse(FileResponse):
-    """A file in pieces large enough for a gigabyte to go out at the disk's pace."""
+    """A stored file, whole or the one range asked for, in pieces large enough for the disk's pace."""
 
     chunk_size = 1 << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file; a `Range` that makes no sense is ignored, as HTTP wants it."""
+        size = (await run_in_threadpool(os.stat, self.path)).st_size
+        if not _is_satisfiable(Headers(scope=scope).get("range"), size):
+            kept = [(name, value) for name, value in scope["headers"] if name != b"range"]
+            scope = {**scope, "headers": kept}
+        await super().__call__(scope, receive, send)
+
+
+def _is_satisfiable(header: str | None, size: int) -> bool:
+    """Whether one range is asked for that the file has; raises 416 if it starts behind the file's end."""
+    found = _RANGE.fullmatch(header or "")
+    if found is None or found.groups() == ("", ""):
+        return False
+    start, end = found.groups()
+    if (start and int(start) >= size) or (not start and 0 in (int(end), size)):
+        message = f"The file has {size} bytes, so it has no {header}"
+        raise HubError(416, message, headers={"Content-Range": f"bytes */{size}"})
+    return not (start and end and int(start) > int(end))
 
 
 def resolve(call: Call) -> Response:

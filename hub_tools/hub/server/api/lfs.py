@@ -13,6 +13,7 @@ from starlette.routing import Route
 from hub_tools.hub.server.api.files import BlobResponse
 from hub_tools.hub.server.errors import HubError, bad_request, too_large
 from hub_tools.hub.server.http import Call, find_repo, limited, route, store_of
+from hub_tools.hub.server.trees import MAX_SIZE
 
 MAX_FILE_BYTES = 50 * 10**9
 TICKET_SECONDS = 6 * 3600
@@ -20,7 +21,7 @@ TICKET_SECONDS = 6 * 3600
 
 class _Object(BaseModel):
     oid: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MAX_SIZE)
 
 
 class _Batch(BaseModel):

@@ -16,7 +16,7 @@ from hub_tools.hub.server.accounts import Viewer
 from hub_tools.hub.server.errors import bad_request, too_large
 from hub_tools.hub.server.http import Call, base_url, find_repo, limited, route, store_of, viewer_of
 from hub_tools.hub.server.operations import CommitReader, CommitRequest
-from hub_tools.hub.server.trees import check_path
+from hub_tools.hub.server.trees import MAX_SIZE, check_path
 
 MAX_REGULAR_BYTES = 10 << 20
 # One line holds one regular file in base64, with room for clients that ignore the upload mode.
@@ -35,7 +35,7 @@ GITATTRIBUTES = "".join(
 
 class _File(BaseModel):
     path: str
-    size: int = Field(ge=0)
+    size: int = Field(ge=0, le=MAX_SIZE)
     sample: str = ""
 
 

@@ -1,0 +1,116 @@
+from urllib.parse import quote, urlencode
+
+import pytest
+from hub_support import OTHER_TOKEN, commit, file
+from huggingface_hub import CommitOperationAdd
+
+CARD = b"---\nlicense: mit\n---\n# Title\n<script>alert(1)</script>\n[x](javascript:alert(1)) \xff\n"
+SCRIPT = '<script>alert("x")</script>'
+
+
+@pytest.fixture
+def page_repo(hub, repo):
+    name = f"{SCRIPT}.txt".replace("/", "_")
+    commit(hub, repo, file("README.md", CARD), file("page.html", SCRIPT.encode()), file(name, b"x"))
+    return repo
+
+
+def get(hub, path, cookie=None, token=""):
+    return hub.request("GET", path, token=token, headers={"Cookie": cookie} if cookie else None)
+
+
+def test_card_is_text_and_nothing_runs(hub, page_repo):
+    answer = get(hub, f"/{page_repo}")
+    html = answer.body.decode()
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "<script" not in html
+    assert 'href="javascript' not in html
+    assert "license: mit" not in html
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "script-src" not in policy
+
+
+def test_files_of_a_repo_never_become_pages_of_this_site(hub, page_repo):
+    answer = get(hub, f"/{page_repo}/resolve/main/page.html")
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_every_address_that_clients_print_opens(hub, page_repo):
+    api = hub.api()
+
+    def add(path, **how):
+        return api.create_commit(page_repo, [CommitOperationAdd(path, b"x")], commit_message="x", **how)
+
+    made, proposed = add("a.txt"), add("p.txt", create_pr=True)
+    before = api.list_repo_commits(page_repo)[1].commit_id
+    collection = api.create_collection(page_repo, namespace="demo", description=SCRIPT)
+    api.add_collection_item(collection.slug, page_repo, "model")
+    api.create_tag(page_repo, tag="v1")
+    addresses = [f"{hub.endpoint}/{page_repo}", made.commit_url, proposed.pr_url, collection.url]
+    for address in [*addresses, f"{hub.endpoint}/{page_repo}/tree/v1", f"{hub.endpoint}/"]:
+        answer = get(hub, address.removeprefix(hub.endpoint))
+        assert (answer.status, page_repo in answer.body.decode()) == (200, True), address
+        assert b"<script" not in answer.body
+    assert b"p.txt" in get(hub, proposed.pr_url.removeprefix(hub.endpoint)).body
+    assert b"a.txt" not in get(hub, f"/{page_repo}/commit/{before}").body
+
+
+def login(hub, token, target):
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    return hub.request("POST", "/login", urlencode({"token": token, "next": target}), token="", headers=form)
+
+
+def test_private_page_asks_for_the_token_and_then_opens(hub, page_repo):
+    hub.api().update_repo_settings(page_repo, visibility="private")
+    path = f"/{page_repo}"
+    missing, private = get(hub, "/demo/missing"), get(hub, path)
+    assert (private.status, missing.status) == (401, 401)
+    assert b"alert(1)" not in private.body
+    assert private.body.replace(path.encode(), b"") == missing.body.replace(b"/demo/missing", b"")
+    answer = login(hub, hub.token, path)
+    assert (answer.status, answer.headers["Location"]) == (303, path)
+    assert "HttpOnly" in answer.headers["Set-Cookie"]
+    assert "SameSite=strict" in answer.headers["Set-Cookie"]
+    cookie = answer.headers["Set-Cookie"].split(";")[0]
+    assert hub.token not in cookie
+    assert get(hub, path, cookie).status == 200
+    assert get(hub, path + "/resolve/main/README.md", cookie).body == CARD
+    assert page_repo in get(hub, "/", cookie).body.decode()
+    assert page_repo not in get(hub, "/").body.decode()
+
+
+def test_cookie_of_another_user_or_a_forged_one_opens_nothing(hub, page_repo):
+    hub.api().update_repo_settings(page_repo, visibility="private")
+    other = login(hub, OTHER_TOKEN, "/").headers["Set-Cookie"].split(";")[0]
+    assert get(hub, f"/{page_repo}", other).status == 404
+    assert get(hub, f"/{page_repo}", other[:-2] + "00").status == 401
+
+
+def test_cookie_does_not_write(hub, page_repo):
+    cookie = login(hub, hub.token, "/").headers["Set-Cookie"].split(";")[0]
+    path = f"/api/models/{page_repo}/tag/main"
+    assert hub.request("POST", path, {"tag": "v9"}, token="", headers={"Cookie": cookie}).status == 401
+
+
+def test_wrong_token_does_not_log_in(hub):
+    answer = login(hub, "hf_wrong", "/x")
+    assert (answer.status, answer.headers["Set-Cookie"]) == (401, None)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example", "//evil.example", "/\\evil.example", "", "/\tx", "\r\nX: y"]
+)
+def test_login_leads_nowhere_else(hub, target):
+    assert login(hub, hub.token, target).headers["Location"] == "/"
+
+
+def test_missing_revision_is_a_readable_page(hub, page_repo):
+    answer = get(hub, f"/{page_repo}/tree/{quote(SCRIPT, safe='')}")
+    assert answer.status == 404
+    assert b"<script" not in answer.body
+    assert b"&lt;script&gt;" in answer.body
