@@ -12,16 +12,20 @@ import typer
 from hub_tools.errors import BackforthError
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the run shows its own
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    help="Turn a web corpus into instruction-tuning data by instruction back-and-forth translation, and train and "
+    help="Turn a web corpus into instruction-tuning data by instruction back-and-forth translation, "
+    "and train and "
     "publish models on it. Start with `backforth run hub_tools/recipes/demo.yaml`.",
 )
-hub_app = typer.Typer(no_args_is_help=True, help="The embedded Hub: a Hub on this machine for unmodified clients.")
+hub_app = typer.Typer(
+    no_args_is_help=True, help="The embedded Hub: a Hub on this machine for unmodified clients."
+)
 endpoint_app = typer.Typer(no_args_is_help=True, help="The embedded endpoint: a small TGI on this machine.")
 app.add_typer(hub_app, name="hub")
 app.add_typer(endpoint_app, name="endpoint")
@@ -29,7 +33,9 @@ app.add_typer(endpoint_app, name="endpoint")
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 SetOption = Annotated[
     Optional[list[str]],  # noqa: UP045  (typer reads it)
-    typer.Option("--set", help="Change one setting, such as `stages.rewrite.temperature=0.7`; may be repeated."),
+    typer.Option(
+        "--set", help="Change one setting, such as `stages.rewrite.temperature=0.7`; may be repeated."
+    ),
 ]
 StoreOption = Annotated[Path, typer.Option(help="Folder that holds the Hub's repos.")]
 DEFAULT_STORE = Path(".backforth/hub")
@@ -38,12 +44,15 @@ DEFAULT_STORE = Path(".backforth/hub")
 @app.command()
 def run(
     recipe: RecipeArgument,
-    only: Annotated[str | None, typer.Option(help="Run this node alone; what it reads must be published.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Run this node alone; what it reads must be published.")
+    ] = None,
     overrides: SetOption = None,
 ) -> None:
     """Run a recipe: every node whose fingerprint is not published yet, in order.
 
-    Nothing is lost when it is stopped or killed: run it again and it goes on. A node that is up to date does not run.
+    Nothing is lost when it is stopped or killed: run it again and it goes on. A node that is up to date does
+    not run.
     """
     from rich.console import Console
 
@@ -77,10 +86,13 @@ def plan(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 def train(
     role: Annotated[str, typer.Argument(help="backward, forward or final.")],
     base: Annotated[str, typer.Option(help="The base model: ns/name@revision.")],
-    dataset: Annotated[str, typer.Option(help="Seed pairs (backward, forward) or a mix (final): ns/name@revision.")],
+    dataset: Annotated[
+        str, typer.Option(help="Seed pairs (backward, forward) or a mix (final): ns/name@revision.")
+    ],
     method: Annotated[str, typer.Option(help="full, lora or qlora.")] = "qlora",
     config: Annotated[
-        Path | None, typer.Option(help="YAML file with the training's settings, such as one of training/configs.")
+        Path | None,
+        typer.Option(help="YAML file with the training's settings, such as one of training/configs."),
     ] = None,
     overrides: SetOption = None,
     namespace: Annotated[
@@ -110,8 +122,12 @@ def train(
 def hub_serve(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8408,
     store: StoreOption = DEFAULT_STORE,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than loopback need HF_TOKEN.")] = "127.0.0.1",
-    namespace: Annotated[str, typer.Option(help="The one namespace that the Hub's token may write to.")] = "demo",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than loopback need HF_TOKEN.")
+    ] = "127.0.0.1",
+    namespace: Annotated[
+        str, typer.Option(help="The one namespace that the Hub's token may write to.")
+    ] = "demo",
 ) -> None:
     """Serve a Hub from a folder. The first line printed is ready to paste into a shell."""
     from hub_tools.hub.server import HubServerError, serve
@@ -146,7 +162,9 @@ def hub_stop(store: StoreOption = DEFAULT_STORE) -> None:
 
 @endpoint_app.command("serve")
 def endpoint_serve(
-    model: Annotated[str, typer.Option(help="The model: ns/name@revision on the Hub of HF_ENDPOINT, or a folder.")],
+    model: Annotated[
+        str, typer.Option(help="The model: ns/name@revision on the Hub of HF_ENDPOINT, or a folder.")
+    ],
     adapter: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="A LoRA adapter as NAME=ns/name@revision; may be repeated."),
@@ -156,7 +174,9 @@ def endpoint_serve(
     max_batch_size: Annotated[int, typer.Option(help="Requests that are computed together.")] = 8,
     threads: Annotated[int | None, typer.Option(help="Threads for torch.")] = None,
 ) -> None:
-    """Serve a model and its adapters with TGI's routes. The first line printed is ready to paste into a shell."""
+    """Serve a model and its adapters with TGI's routes. The first line printed is ready to paste into a
+    shell.
+    """
     from hub_tools.endpoints.server import EndpointServerError, ServerOptions, serve
     from hub_tools.endpoints.server.options import TOKEN_VARIABLE
 
@@ -177,7 +197,9 @@ def endpoint_serve(
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends as one line on standard error and a code other than 0."""
+    """Run the command line; what a user can mend ends as one line on standard error and a code other than
+    0.
+    """
     try:
         app()
     except BackforthError as error:

@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 
 @functools.cache
-def arrow_schema(record: type) -> pa.Schema:
+def arrow_schema(record: Any) -> pa.Schema:
     """Return the Arrow schema of a record dataclass (or TypedDict): nested records become structs."""
     import pyarrow as pa
 
     return pa.schema([pa.field(name, _arrow_type(hint)) for name, hint in _hints(record).items()])
 
 
-def _hints(record: type) -> dict[str, Any]:
+def _hints(record: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(record)
     if dataclasses.is_dataclass(record):
         return {field.name: hints[field.name] for field in dataclasses.fields(record)}
@@ -54,13 +54,14 @@ def to_columns(row: Any) -> dict[str, Any]:
 
 def from_columns(record: type[T], values: dict[str, Any]) -> T:
     """Turn plain values, as Arrow gives them, into a record."""
-    return record(**{name: build(values[name]) for name, build in _builders(record)})
+    builders = _builders(typing.cast("Any", record))
+    return record(**{name: build(values[name]) for name, build in builders})
 
 
 @functools.cache
-def _builders(record: type) -> tuple[tuple[str, Any], ...]:
+def _builders(record: Any) -> tuple[tuple[str, Any], ...]:
     def builder(hint: Any) -> Any:
-        if dataclasses.is_dataclass(hint):
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             return functools.partial(from_columns, hint)
         return lambda value: value
 
@@ -75,7 +76,7 @@ def read_rows(record: type[T], shards: Iterable[Path], origin: str) -> Iterator[
     """
     import pyarrow.parquet as pq
 
-    names = [name for name, _ in _builders(record)]
+    names = arrow_schema(typing.cast("Any", record)).names
     for shard in shards:
         parquet = pq.ParquetFile(shard)
         missing = [name for name in names if name not in parquet.schema_arrow.names]

@@ -1,4 +1,6 @@
-"""The recipe: one YAML file that describes a whole run; reading it checks everything that can be known beforehand."""
+"""The recipe: one YAML file that describes a whole run; reading it checks everything that can be known
+beforehand.
+"""
 
 from __future__ import annotations
 
@@ -25,18 +27,29 @@ class Section(BaseModel):
 class HubSection(Section):
     """Where results are published."""
 
-    endpoint: str = Field("https://huggingface.co", description="The Hub's address, or `embedded` for the Hub that comes along.")
+    endpoint: str = Field(
+        "https://huggingface.co", description="The Hub's address, or `embedded` for the Hub that comes along."
+    )
     private: bool = Field(True, description="Make new repos private.")
     store: str = Field(".backforth/hub", description="Folder of the embedded Hub.")
     port: int = Field(8408, ge=0, le=65535, description="Port of the embedded Hub on 127.0.0.1.")
 
 
 class EndpointSection(Section):
-    """One endpoint that stages ask. Nothing here but `model` can change rows, so nothing else is in a fingerprint."""
+    """One endpoint that stages ask. Nothing here but `model` can change rows, so nothing else is in a
+    fingerprint.
+    """
 
-    model: str = Field(description="The model that must answer: a node that publishes one, or a Hub repo `ns/name@revision`.")
-    url: str | None = Field(None, description="Address of a TGI (or vLLM, SGLang, llama.cpp) server; null starts the embedded one.")
-    concurrency: int | None = Field(None, ge=1, description="Requests in flight at most; null takes what the server says it holds.")
+    model: str = Field(
+        description="The model that must answer: a node that publishes one, or a Hub repo `ns/name@revision`."
+    )
+    url: str | None = Field(
+        None,
+        description="Address of a TGI (or vLLM, SGLang, llama.cpp) server; null starts the embedded one.",
+    )
+    concurrency: int | None = Field(
+        None, ge=1, description="Requests in flight at most; null takes what the server says it holds."
+    )
     timeout: float = Field(600, gt=0, description="Longest wait for one answer, in seconds.")
     tries: int = Field(6, ge=1, description="How often a request is sent again after errors that may pass.")
 
@@ -54,16 +67,31 @@ class EndpointSection(Section):
 class RecipeFile(Section):
     """The whole file."""
 
-    name: str = Field("backforth", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="First part of every repo's name.")
-    namespace: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="User or organisation that owns the repos.")
+    name: str = Field(
+        "backforth", pattern=r"^[a-z0-9][a-z0-9._-]*$", description="First part of every repo's name."
+    )
+    namespace: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="User or organisation that owns the repos."
+    )
     seed: int = Field(0, ge=0, description="The run's seed: every request's seed is derived from it.")
-    work: str = Field(".backforth/work", description="Folder for work in flight; it may be deleted without losing anything published.")
-    prompts: str | None = Field(None, description="Folder whose templates come before the built-in ones, relative to this file.")
-    hub: HubSection = Field(default_factory=HubSection, description="Where results are published.")  # type: ignore[arg-type]
-    endpoints: dict[str, EndpointSection] = Field(default_factory=dict, description="The endpoints that stages ask, by name.")
-    languages: list[str] = Field(default=["en"], description="Languages of the texts, as the cards name them.")
+    work: str = Field(
+        ".backforth/work",
+        description="Folder for work in flight; it may be deleted without losing anything published.",
+    )
+    prompts: str | None = Field(
+        None, description="Folder whose templates come before the built-in ones, relative to this file."
+    )
+    hub: HubSection = Field(default_factory=HubSection, description="Where results are published.")
+    endpoints: dict[str, EndpointSection] = Field(
+        default_factory=dict, description="The endpoints that stages ask, by name."
+    )
+    languages: list[str] = Field(
+        default=["en"], description="Languages of the texts, as the cards name them."
+    )
     notes: list[str] = Field(default_factory=list, description="Sentences that every card of the run shows.")
-    stages: dict[str, dict[str, Any] | None] = Field(min_length=1, description="The nodes by name, each with its settings.")
+    stages: dict[str, dict[str, Any] | None] = Field(
+        min_length=1, description="The nodes by name, each with its settings."
+    )
 
 
 class Recipe:
@@ -118,7 +146,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 def _override(raw: dict[str, Any], override: str) -> None:
     keys, separator, value = override.partition("=")
     if not separator or not all(parts := keys.split(".")):
-        raise RecipeError(f"--set {override}: write it as key.key=value, such as stages.rewrite.temperature=0.7")
+        raise RecipeError(
+            f"--set {override}: write it as key.key=value, such as stages.rewrite.temperature=0.7"
+        )
     place: Any = raw
     for key in parts[:-1]:
         if place.get(key) is None:
@@ -133,7 +163,9 @@ def _override(raw: dict[str, Any], override: str) -> None:
 
 
 def parse(model: type[Any], values: Mapping[str, Any], where: str, prefix: str) -> Any:
-    """Build a settings model; the first thing wrong becomes one line that names the key, what it got, and the way out."""
+    """Build a settings model; the first thing wrong becomes one line that names the key, what it got, and the
+    way out.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:

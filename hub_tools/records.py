@@ -1,6 +1,7 @@
 """The row types that stages hand on.
 
-`id` is stable through the whole graph (see `row_id`), so one training row can be followed back to its web page.
+`id` is stable through the whole graph (see `row_id`), so one training row can be followed back to its web
+page.
 """
 
 from __future__ import annotations
@@ -80,8 +81,10 @@ class Backtranslated(Row):
 class Scored(Row):
     """A backtranslated pair and the forward model's verdict on it.
 
-    `score` is 1 to 5, or null where the answer held no valid score; `expected_score` is the mean of 1 to 5 under the
-    judge's own token probabilities at the score, null where the endpoint gives none; `rule` names the parse rule.
+    `score` is 1 to 5, or null where the answer held no valid score; `expected_score` is the mean of 1 to 5
+    under the
+    judge's own token probabilities at the score, null where the endpoint gives none; `rule` names the parse
+    rule.
     """
 
     instruction: str
@@ -131,7 +134,9 @@ def row_id(source: str, document: str, segment: int = 0) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One number of a report: what was measured at a node, in long form, so that reports of many runs can be joined."""
+    """One number of a report: what was measured at a node, in long form, so that reports of many runs can be
+    joined.
+    """
 
     id: str
     node: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Any
 
@@ -15,7 +14,9 @@ ROW_AT_FAULT = (400, 413, 422)
 
 
 class EndpointClient:
-    """Asks one server; use it as an async context manager. `timeout` is the longest wait for one answer, in seconds."""
+    """Asks one server; use it as an async context manager. `timeout` is the longest wait for one answer, in
+    seconds.
+    """
 
     def __init__(self, url: str, token: str | None = None, timeout: float = 600.0) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
@@ -47,11 +48,24 @@ class EndpointClient:
             status, answer = await self._get("/v1/models")
             if status == 200:
                 return Info(
-                    model_id=answer["data"][0]["id"], model_sha=None, max_concurrent_requests=None, kind="openai"
+                    model_id=answer["data"][0]["id"],
+                    model_sha=None,
+                    max_concurrent_requests=None,
+                    kind="openai",
                 )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        except (
+            aiohttp.ClientError,
+            TimeoutError,
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+        ) as error:
             raise EndpointDown(f"{self.url} does not answer as an endpoint: {_short(error)}") from error
-        raise EndpointDown(f"{self.url} has neither /info nor /v1/models (status {status}); is the URL right?")
+        raise EndpointDown(
+            f"{self.url} has neither /info nor /v1/models (status {status}); is the URL right?"
+        )
 
     async def chat(self, request: ChatRequest) -> Completion:
         """Send one chat request.
@@ -66,7 +80,7 @@ class EndpointClient:
             async with self._session.post(f"{self.url}/v1/chat/completions", json=request.body()) as response:
                 text = await response.text()
                 _raise_for_status(response, text)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError, UnicodeDecodeError) as error:
+        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
             raise EndpointError(f"{self.url}: {_short(error)}") from error
         try:
             return _completion(json.loads(text))
@@ -120,7 +134,8 @@ def _completion(answer: dict[str, Any]) -> Completion:
         prompt_tokens=int(usage["prompt_tokens"]),
         completion_tokens=int(usage["completion_tokens"]),
         tokens=[
-            (token["token"], {top["token"]: top["logprob"] for top in token["top_logprobs"]}) for token in logprobs
+            (token["token"], {top["token"]: top["logprob"] for top in token["top_logprobs"]})
+            for token in logprobs
         ],
     )
 

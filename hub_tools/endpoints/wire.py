@@ -45,7 +45,9 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """An endpoint's answer; `tokens` holds each token with its likeliest rivals' natural-log probabilities, if asked for."""
+    """An endpoint's answer; `tokens` holds each token with its likeliest rivals' natural-log probabilities,
+    if asked for.
+    """
 
     text: str
     finish_reason: str

@@ -1,4 +1,6 @@
-"""Provenance: what a published repo was made of, as an in-toto Statement v1 with the SLSA provenance v1 predicate."""
+"""Provenance: what a published repo was made of, as an in-toto Statement v1 with the SLSA provenance v1
+predicate.
+"""
 
 from __future__ import annotations
 

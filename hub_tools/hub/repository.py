@@ -1,4 +1,6 @@
-"""The Hub as the runner sees it: pin a revision, find a fingerprint, fetch files, publish one versioned commit."""
+"""The Hub as the runner sees it: pin a revision, find a fingerprint, fetch files, publish one versioned
+commit.
+"""
 
 from __future__ import annotations
 
@@ -58,13 +60,16 @@ class Hub:
             HubError: no token, an unknown one, a read-only one, or one of somebody else.
         """
         if not self.token:
-            raise HubError(f"there is no token for {self.endpoint}; set HF_TOKEN to one that may write to {namespace}")
+            raise HubError(
+                f"there is no token for {self.endpoint}; set HF_TOKEN to one that may write to {namespace}"
+            )
         with self._translated("the token"):
             me = self.api.whoami()
         mine = [me["name"], *(org["name"] for org in me.get("orgs") or [])]
         if namespace not in mine:
             raise HubError(
-                f"the token for {self.endpoint} belongs to {me['name']} and cannot write to the namespace {namespace!r}; "
+                f"the token for {self.endpoint} belongs to {me['name']} and cannot write to the "
+                f"namespace {namespace!r}; "
                 f"set `namespace:` to one of {', '.join(mine)}, or use another token"
             )
         role = ((me.get("auth") or {}).get("accessToken") or {}).get("role")
@@ -88,7 +93,9 @@ class Hub:
 
         try:
             with self._translated(f"{kind} {repo}", passing=(RepositoryNotFoundError,)):
-                return {tag.name: tag.target_commit for tag in self.api.list_repo_refs(repo, repo_type=kind).tags}
+                return {
+                    tag.name: tag.target_commit for tag in self.api.list_repo_refs(repo, repo_type=kind).tags
+                }
         except RepositoryNotFoundError:
             return {}
 
@@ -117,19 +124,40 @@ class Hub:
                 )
             )
 
+    def file(self, ref: Ref, name: str) -> Path | None:
+        """Download one file of a repo at a commit; None where the repo has none of that name."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import RemoteEntryNotFoundError
+
+        try:
+            with self._translated(f"{ref.kind} {ref.repo}", passing=(RemoteEntryNotFoundError,)):
+                return Path(
+                    hf_hub_download(
+                        ref.repo,
+                        name,
+                        repo_type=ref.kind,
+                        revision=ref.sha,
+                        endpoint=self.endpoint,
+                        token=self.token or False,
+                    )
+                )
+        except RemoteEntryNotFoundError:
+            return None
+
     def read_json(self, ref: Ref, name: str) -> dict[str, Any] | None:
         """Return a JSON file of a repo, or None where the repo has none of that name."""
-        path = self.fetch(ref, [name]) / name
+        path = self.file(ref, name)
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+            return dict(json.loads(path.read_text(encoding="utf-8"))) if path else None
         except ValueError as error:
             raise HubError(f"{name} of {ref.repo}@{ref.sha[:12]} is no JSON object: {error}") from error
 
     def license(self, ref: Ref) -> str | None:
         """Return the licence that a repo's card names at a commit, or None."""
         with self._translated(f"{ref.kind} {ref.repo}"):
-            card = self.api.repo_info(ref.repo, revision=ref.sha, repo_type=ref.kind).card_data
-        name = (card.get("license_name") or card.get("license")) if card else None
+            info = self.api.repo_info(ref.repo, revision=ref.sha, repo_type=ref.kind)
+        card = getattr(info, "card_data", None) or {}
+        name = card.get("license_name") or card.get("license")
         return str(name) if name else None
 
     def url(self, ref: Ref) -> str:
@@ -147,7 +175,8 @@ class Hub:
     ) -> Ref:
         """Publish one version: one commit with all files, then the tags `vN` and, last, `fp-…`.
 
-        `files(version, previous card)` returns what the commit holds, by path. A commit of the same fingerprint that
+        `files(version, previous card)` returns what the commit holds, by path. A commit of the same
+        fingerprint that
         was left without its tags by a crash is tagged and not repeated.
 
         Raises:
@@ -167,14 +196,18 @@ class Hub:
                 sha = done.oid
             else:
                 sha = head.sha
-                version = next((tag for tag, at in tags.items() if at == sha and VERSION.fullmatch(tag)), version)
+                version = next(
+                    (tag for tag, at in tags.items() if at == sha and VERSION.fullmatch(tag)), version
+                )
             self.api.create_tag(repo, tag=version, revision=sha, repo_type=kind, exist_ok=True)
-            self.api.create_tag(repo, tag=fingerprint_tag(fingerprint), revision=sha, repo_type=kind, exist_ok=True)
+            self.api.create_tag(
+                repo, tag=fingerprint_tag(fingerprint), revision=sha, repo_type=kind, exist_ok=True
+            )
         return Ref(kind, repo, sha, version)
 
     def _card(self, head: Ref) -> str | None:
-        path = self.fetch(head, ["README.md"]) / "README.md"
-        return path.read_text(encoding="utf-8") if path.is_file() else None
+        path = self.file(head, "README.md")
+        return path.read_text(encoding="utf-8") if path else None
 
     def _operations(
         self, head: Ref, files: Mapping[str, Path | bytes]
@@ -184,7 +217,10 @@ class Hub:
         there = self.api.list_repo_files(head.repo, revision=head.sha, repo_type=head.kind)
         gone = [path for path in there if path not in files and path != ".gitattributes"]
         return [
-            *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()),
+            *(
+                CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
+                for path, content in files.items()
+            ),
             *(CommitOperationDelete(path_in_repo=path) for path in gone),
         ]
 
@@ -192,17 +228,18 @@ class Hub:
     def _translated(self, what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Turn what the client library raises into one line."""
         from huggingface_hub import errors
-        from huggingface_hub.utils import HfHubHTTPError
 
         try:
             yield
         except passing:
             raise
         except errors.RepositoryNotFoundError as error:
-            raise HubError(f"{what}: there is no such repo on {self.endpoint}, or the token cannot see it") from error
+            raise HubError(
+                f"{what}: there is no such repo on {self.endpoint}, or the token cannot see it"
+            ) from error
         except errors.RevisionNotFoundError as error:
             raise HubError(f"{what}: there is no such revision on {self.endpoint}") from error
-        except HfHubHTTPError as error:
+        except errors.HfHubHTTPError as error:
             raise HubError(f"{what}: {self.endpoint} answers {_status_line(error)}") from error
         except (OSError, ValueError) as error:
             raise HubError(f"{what}: {self.endpoint}: {type(error).__name__}: {_one_line(error)}") from error

@@ -1,4 +1,6 @@
-"""Rows to answers to rows: asks an endpoint for every row, journals each answer, and gives the rows back in order."""
+"""Rows to answers to rows: asks an endpoint for every row, journals each answer, and gives the rows back in
+order.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Spent:
 
 @dataclass(slots=True)
 class Generator:
-    """Runs one asking stage: `ask_all` fills the journal, `outcomes` reads the rows out of it in input order."""
+    """Runs one asking stage: `ask_all` fills the journal, `outcomes` reads the rows out of it in input
+    order.
+    """
 
     stage: str
     seed: int

@@ -32,7 +32,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One node: a stage with its settings, its inputs by name, the endpoint it asks, and the repo it publishes."""
+    """One node: a stage with its settings, its inputs by name, the endpoint it asks, and the repo it
+    publishes.
+    """
 
     name: str
     stage: Stage
@@ -81,7 +83,8 @@ def build(recipe: Recipe) -> Graph:
     for node in nodes.values():
         if node.repo in repos:
             raise RecipeError(
-                f"{recipe.where}: stages.{node.name} and stages.{repos[node.repo]} would both publish {node.repo}; "
+                f"{recipe.where}: stages.{node.name} and stages.{repos[node.repo]} would both "
+                f"publish {node.repo}; "
                 f"give one of them a `repo:` of its own"
             )
         repos[node.repo] = node.name
@@ -89,7 +92,9 @@ def build(recipe: Recipe) -> Graph:
         parents = {node.name: sorted(set(graph.parents(node)), key=names.index) for node in nodes.values()}
         order = list(TopologicalSorter(parents).static_order())
     except CycleError as error:
-        raise RecipeError(f"{recipe.where}: the stages read each other in a circle: {' -> '.join(error.args[1])}") from error
+        raise RecipeError(
+            f"{recipe.where}: the stages read each other in a circle: {' -> '.join(error.args[1])}"
+        ) from error
     return Graph({name: nodes[name] for name in _in_file_order(order, names, parents)}, models)
 
 
@@ -112,10 +117,17 @@ def _node(recipe: Recipe, name: str, settings: Mapping[str, Any]) -> Node:
     asks = wiring.get("asks", stage.asks)
     if asks is not None and asks not in recipe.file.endpoints:
         have = ", ".join(recipe.file.endpoints) or "none"
-        raise RecipeError(f"{where} asks the endpoint {asks!r}, which `endpoints` does not have; it has {have}")
+        raise RecipeError(
+            f"{where} asks the endpoint {asks!r}, which `endpoints` does not have; it has {have}"
+        )
     reads = _reads(recipe, name, stage, wiring.get("reads"))
     return Node(
-        name=name, stage=stage, config=config, reads=reads, asks=asks, repo=_repo(recipe, name, stage, reads, wiring)
+        name=name,
+        stage=stage,
+        config=config,
+        reads=reads,
+        asks=asks,
+        repo=_repo(recipe, name, stage, reads, wiring),
     )
 
 
@@ -130,7 +142,10 @@ def _reads(recipe: Recipe, name: str, stage: Stage, given: Any) -> dict[str, Rea
             raise RecipeError(f"{recipe.where}: {where} names {absent[0]!r}, which is no node of this recipe")
         return {str(other): _reading(recipe, where, str(other), None) for other in others}
     if given is not None and not isinstance(given, dict):
-        raise RecipeError(f"{recipe.where}: {where} is {given!r}; write a mapping, such as {{{next(iter(stage.reads), 'x')}: NODE}}")
+        raise RecipeError(
+            f"{recipe.where}: {where} is {given!r}; write a mapping, such as "
+            f"{{{next(iter(stage.reads), 'x')}: NODE}}"
+        )
     unknown = sorted(set(given or {}) - set(stage.reads))
     if unknown:
         known = ", ".join(stage.reads) or "nothing"
@@ -139,7 +154,9 @@ def _reads(recipe: Recipe, name: str, stage: Stage, given: Any) -> dict[str, Rea
     for key, needed in stage.reads.items():
         target = (given or {}).get(key, needed.default)
         if target is None:
-            raise RecipeError(f"{recipe.where}: {where}.{key} is missing; name a node, or a Hub repo as ns/name@revision")
+            raise RecipeError(
+                f"{recipe.where}: {where}.{key} is missing; name a node, or a Hub repo as ns/name@revision"
+            )
         reads[key] = _reading(recipe, f"{where}.{key}", str(target), needed.kind)
     return reads
 
@@ -151,7 +168,10 @@ def _reading(recipe: Recipe, where: str, target: str, kind: type[Row] | Literal[
     match = HUB_ADDRESS.fullmatch(target)
     if not match:
         have = ", ".join(recipe.file.stages)
-        raise RecipeError(f"{recipe.where}: {where} names {target!r}, which is no node of this recipe ({have}) and no ns/name@revision")
+        raise RecipeError(
+            f"{recipe.where}: {where} names {target!r}, which is no node of this recipe ({have}) "
+            f"and no ns/name@revision"
+        )
     return Reading(kind, repo=match["repo"], revision=match["revision"], config=match["config"])
 
 
@@ -166,7 +186,7 @@ def _check_inputs(recipe: Recipe, node: Node, nodes: Mapping[str, Node]) -> None
                 made = written if isinstance(written, str) else f"{written.__name__} rows"
                 raise RecipeError(
                     f"{recipe.where}: {where} is {reading.node!r}, which makes {made}; "
-                    f"the stage {node.stage.name} reads {reading.kind.__name__} rows"  # type: ignore[union-attr]
+                    f"the stage {node.stage.name} reads {reading.kind.__name__} rows"
                 )
     if isinstance(node.config, AskConfig) and node.asks is None:
         raise RecipeError(f"{recipe.where}: stages.{node.name}.asks is missing; name one of the endpoints")
@@ -177,7 +197,9 @@ def _check_model(recipe: Recipe, where: str, reading: Reading, nodes: Mapping[st
         raise RecipeError(f"{recipe.where}: {where} is {reading.node!r}, which makes rows and no model")
 
 
-def _repo(recipe: Recipe, name: str, stage: Stage, reads: Mapping[str, Reading], wiring: Mapping[str, Any]) -> str:
+def _repo(
+    recipe: Recipe, name: str, stage: Stage, reads: Mapping[str, Reading], wiring: Mapping[str, Any]
+) -> str:
     """Name the repo: `{name}-{stage's word for it}` and, for a trained model, its base's size."""
     if "repo" in wiring:
         return f"{recipe.file.namespace}/{wiring['repo']}"
@@ -192,5 +214,7 @@ def _size(recipe: Recipe, name: str, reads: Mapping[str, Reading]) -> str:
     repo = (base.repo or (recipe.file.stages.get(base.node or "") or {}).get("repo") or "") if base else ""
     found = SIZE.search(str(repo).rpartition("/")[2])
     if not found:
-        raise RecipeError(f"{recipe.where}: stages.{name}: the base's name {repo!r} tells no size; set `repo:` yourself")
+        raise RecipeError(
+            f"{recipe.where}: stages.{name}: the base's name {repo!r} tells no size; set `repo:` yourself"
+        )
     return found[1].lower()

@@ -53,7 +53,7 @@ class NodeInputs:
         """
         import pyarrow.parquet as pq
 
-        count = sum(pq.read_metadata(shard).num_rows for shard in self._shards(name))
+        count = sum(int(pq.read_metadata(shard).num_rows) for shard in self._shards(name))
         if not count:
             raise DataError(f"stages.{self._node.name} reads {self._origin(name)}, which has no rows")
         return count
@@ -113,10 +113,14 @@ def shards(hub: Hub, ref: Ref, config: str | None) -> list[Path]:
 def _default_patterns(hub: Hub, ref: Ref) -> list[str]:
     from huggingface_hub import DatasetCard
 
-    readme = hub.fetch(ref, ["README.md"]) / "README.md"
-    card = DatasetCard(readme.read_text(encoding="utf-8")).data.to_dict() if readme.is_file() else {}
+    readme = hub.file(ref, "README.md")
+    card: dict[str, Any] = {}
+    if readme:
+        card = DatasetCard(readme.read_text(encoding="utf-8")).data.to_dict()  # type: ignore[no-untyped-call]
     configs = [config for config in card.get("configs") or [] if isinstance(config, dict)]
-    chosen = next((config for config in configs if config.get("default")), configs[0] if len(configs) == 1 else None)
+    chosen = next(
+        (config for config in configs if config.get("default")), configs[0] if len(configs) == 1 else None
+    )
     files = chosen.get("data_files") if chosen else None
     if isinstance(files, str):
         return [files]

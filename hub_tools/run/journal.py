@@ -1,6 +1,7 @@
 """The journal: every answer of an endpoint is on disk before it counts, under the key of its request.
 
-SQLite in WAL mode with full syncs: a torn write is undone at the next opening, and a million answers need no memory.
+SQLite in WAL mode with full syncs: a torn write is undone at the next opening, and a million answers need no
+memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from hub_tools.errors import BackforthError
 
 
 class Journal:
-    """Answers by request key. `put` returns when the answer is durable; answers that wait together share one sync."""
+    """Answers by request key. `put` returns when the answer is durable; answers that wait together share one
+    sync.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,9 +26,13 @@ class Journal:
             self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute("CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
+            )
         except sqlite3.DatabaseError as error:
-            raise BackforthError(f"the journal {path} cannot be used: {error}; delete it to ask again") from error
+            raise BackforthError(
+                f"the journal {path} cannot be used: {error}; delete it to ask again"
+            ) from error
         self._waiting: list[tuple[str, str]] = []
         self._flush: asyncio.Task[None] | None = None
 
@@ -51,7 +58,9 @@ class Journal:
         try:
             await asyncio.to_thread(self._commit, batch)
         except sqlite3.Error as error:
-            raise BackforthError(f"the journal cannot be written: {error}; what it holds is safe, run again") from error
+            raise BackforthError(
+                f"the journal cannot be written: {error}; what it holds is safe, run again"
+            ) from error
         finally:
             del self._waiting[: len(batch)]
 

@@ -19,7 +19,9 @@ from hub_tools.stages.registry import Extras, Model
 
 @dataclass(slots=True, kw_only=True)
 class Made:
-    """What a node made, on local disk, before it is published: files by path in the repo, counts, and facts."""
+    """What a node made, on local disk, before it is published: files by path in the repo, counts, and
+    facts.
+    """
 
     node: Node
     pinned: Pinned
@@ -77,11 +79,17 @@ class Outcome:
     seconds: float
 
     @classmethod
-    def of(cls, node: str, state: Literal["ran", "up to date"], ref: Ref, statement: Mapping[str, Any]) -> Outcome:
+    def of(
+        cls, node: str, state: Literal["ran", "up to date"], ref: Ref, statement: Mapping[str, Any]
+    ) -> Outcome:
         """Read the counts out of a provenance statement."""
         run = run_details(statement)
         return cls(
-            node, state, ref, run.get("read", 0), run.get("kept", 0), run.get("rejects", {}), run.get("seconds", 0.0)
+            node,
+            state,
+            ref,
+            run.get("read", 0),
+            run.get("kept", 0),
+            run.get("rejects", {}),
+            run.get("seconds", 0.0),
         )
-
-

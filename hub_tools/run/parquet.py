@@ -14,7 +14,7 @@ SHARD_BYTES = 500_000_000
 class ShardWriter:
     """Writes one config: `add` rows, then `close` to get the shards by their path in the repo.
 
-    A shard ends at about 500 MB. An empty config still gets one shard, so that it can be loaded.
+    A shard ends at about 500 MB. An empty config still gets one shard, with its columns and no row group.
     """
 
     def __init__(self, folder: Path, config: str, record: type) -> None:
@@ -53,7 +53,8 @@ class ShardWriter:
         if self._writer is None:
             self._shards.append(self._folder / f"{len(self._shards):05d}.parquet")
             self._writer = pq.ParquetWriter(self._shards[-1], self._schema, compression="zstd")
-        self._writer.write_table(pa.Table.from_pylist(self._batch, schema=self._schema))
+        if self._batch:  # datasets cannot read a row group without rows
+            self._writer.write_table(pa.Table.from_pylist(self._batch, schema=self._schema))
         self._batch = []
         if self._shards[-1].stat().st_size >= SHARD_BYTES:
             self._end_shard()

@@ -105,7 +105,9 @@ class Pinner:
         if source not in self._files:
             found = self._hub_files(source) if source.startswith(HUB_FILES) else self._local_files(source)
             if not found:
-                raise DataError(f"{source}: there is no such file; a path starts from {self._recipe.where}'s folder")
+                raise DataError(
+                    f"{source}: there is no such file; a path starts from {self._recipe.where}'s folder"
+                )
             self._files[source] = found
         return self._files[source]
 
@@ -114,14 +116,16 @@ class Pinner:
         return [SourceFile(path, path.name, sha256(path)) for path in paths if path.is_file()]
 
     def _hub_files(self, source: str) -> list[SourceFile]:
-        owner, name, pattern = (source.removeprefix(HUB_FILES).split("/", 2) + ["", ""])[:3]
+        owner, name, pattern = [*source.removeprefix(HUB_FILES).split("/", 2), "", ""][:3]
         name, _, revision = name.partition("@")
         ref = self._hub.pin(f"{owner}/{name}", "dataset", revision or None)
         folder = self._hub.fetch(ref, [pattern])
         found = sorted(path for path in folder.rglob("*") if path.is_file())
         named = [(path, path.relative_to(folder).as_posix()) for path in found]
         return [
-            SourceFile(path, f"{ref.uri}/{name}", sha256(path)) for path, name in named if fnmatch(name, pattern)
+            SourceFile(path, f"{ref.uri}/{name}", sha256(path))
+            for path, name in named
+            if fnmatch(name, pattern)
         ]
 
 
@@ -138,5 +142,3 @@ def settings(node: Node) -> dict[str, Any]:
 def short(fingerprint: str) -> str:
     """Return the first 12 digits, as people read them."""
     return fingerprint[:12]
-
-

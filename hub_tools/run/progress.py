@@ -43,12 +43,12 @@ class NodeProgress:
             )
         elif time.monotonic() - self._shown >= EVERY:
             self._shown = time.monotonic()
-            self._console.print(self._line(), highlight=False)
+            self._console.print(self._line(), highlight=False, soft_wrap=True)
 
     def finish(self, text: str) -> None:
         """Take the bar away and leave one line."""
         self._bars.remove_task(self._task)
-        self._console.print(f"[bold]{self._node:<16}[/] {text}", highlight=False)
+        self._console.print(f"[bold]{self._node:<16}[/] {text}", highlight=False, soft_wrap=True)
 
     def _rate(self) -> float:
         return self.done / max(1e-9, time.monotonic() - self._began)
@@ -97,4 +97,4 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)

@@ -15,8 +15,8 @@ from hub_tools.columns import arrow_schema
 from hub_tools.hub import provenance
 from hub_tools.hub.repository import PROVENANCE, Hub, Ref
 from hub_tools.prompts import Prompts
-from hub_tools.records import Rejected
 from hub_tools.recipe import Recipe
+from hub_tools.records import Rejected
 from hub_tools.run.outcome import Made
 from hub_tools.run.pinning import settings
 from hub_tools.stages.registry import AskConfig
@@ -42,7 +42,7 @@ class Publisher:
         node = made.node
 
         def files(version: str, previous: str | None) -> Mapping[str, Path | bytes]:
-            license_name = self._license(made)
+            license_name, _ = combined(self._found_licenses(made))
             content: dict[str, Path | bytes] = {**made.files, **made.extras.pictures}
             content["README.md"] = keep(previous, self._card(made, version, license_name)).encode()
             content["recipe.yaml"] = self._recipe.public().encode()
@@ -50,11 +50,17 @@ class Publisher:
             content[PROVENANCE] = provenance.to_bytes(statement)
             return content
 
-        message = f"{node.name}: {made.kept} of {made.read} rows" if node.kind == "dataset" else f"{node.name}: model"
+        message = (
+            f"{node.name}: {made.kept} of {made.read} rows"
+            if node.kind == "dataset"
+            else f"{node.name}: model"
+        )
         ref = self._hub.publish(node.repo, node.kind, made.pinned.fingerprint, files, message)
         return ref, statement or self._hub.read_json(ref, PROVENANCE) or {}
 
-    def _statement(self, made: Made, content: Mapping[str, Path | bytes], license_name: str) -> dict[str, Any]:
+    def _statement(
+        self, made: Made, content: Mapping[str, Path | bytes], license_name: str
+    ) -> dict[str, Any]:
         return provenance.statement(
             node=made.node.name,
             stage=made.node.stage.name,
@@ -83,8 +89,12 @@ class Publisher:
 
     def _card(self, made: Made, version: str, license_name: str) -> str:
         if made.model:
-            return model_card(ModelFacts(**self._common(made, version, license_name), **self._model_facts(made)))
-        return dataset_card(DatasetFacts(**self._common(made, version, license_name), **self._dataset_facts(made)))
+            return model_card(
+                ModelFacts(**self._common(made, version, license_name), **self._model_facts(made))
+            )
+        return dataset_card(
+            DatasetFacts(**self._common(made, version, license_name), **self._dataset_facts(made))
+        )
 
     def _common(self, made: Made, version: str, license_name: str) -> dict[str, Any]:
         model_notes = made.model.notes if made.model else ()
@@ -98,6 +108,7 @@ class Publisher:
             "settings": made.model.settings if made.model else settings(made.node),
             "sources": self._sources(made),
             "license": license_name,
+            "licenses": self._found_licenses(made),
             "languages": self._recipe.file.languages,
             "notes": [*self._recipe.file.notes, *made.extras.notes, *model_notes],
             "seconds": made.seconds,
@@ -140,7 +151,9 @@ class Publisher:
                 name=name,
                 description=DESCRIPTIONS.get(name, stage.summary),
                 rows=rows,
-                bytes=sum(p.stat().st_size for path, p in made.files.items() if path.startswith(f"data/{name}/")),
+                bytes=sum(
+                    p.stat().st_size for path, p in made.files.items() if path.startswith(f"data/{name}/")
+                ),
                 features=_features(Rejected if name == "rejected" else stage.writes),
                 default=name == stage.config_name,
             )
@@ -151,7 +164,11 @@ class Publisher:
         model, config = made.pinned.model, made.node.config
         if model is None or not isinstance(config, AskConfig):
             return []
-        sampling = {"temperature": config.temperature, "top_p": config.top_p, "max_new_tokens": config.max_new_tokens}
+        sampling = {
+            "temperature": config.temperature,
+            "top_p": config.top_p,
+            "max_new_tokens": config.max_new_tokens,
+        }
         return [
             ModelUse(
                 role=made.node.asks or "",
@@ -183,12 +200,12 @@ class Publisher:
         ]
         return refs + files
 
-    def _license(self, made: Made) -> str:
-        """Return the strictest licence among the rows, the sources and the model that wrote the text."""
+    def _found_licenses(self, made: Made) -> list[str]:
+        """Return every licence among the rows, the sources and the model that wrote the text."""
         refs = [*made.pinned.refs.values(), *([made.pinned.model] if made.pinned.model else [])]
         own = [made.model.license] if made.model and made.model.license else []
         found = [*own, *made.statistics.licenses, *(self._license_of(ref) or "unknown" for ref in refs)]
-        return combined(found or ["unknown"])[0]
+        return sorted(set(found)) or ["unknown"]
 
     def _license_of(self, ref: Ref) -> str | None:
         if ref.uri not in self._licenses:

@@ -62,10 +62,13 @@ class Run:
         """Run what is not up to date, in order; with `only`, that node alone.
 
         Raises:
-            BackforthError: with one line that says what is wrong; what was published stays, and `run` goes on from there.
+            BackforthError: with one line that says what is wrong; what was published stays, and `run` goes on
+            from there.
         """
         if only and only not in self.graph.nodes:
-            raise RecipeError(f"--only {only}: there is no such node; there are {', '.join(self.graph.nodes)}")
+            raise RecipeError(
+                f"--only {only}: there is no such node; there are {', '.join(self.graph.nodes)}"
+            )
         self.hub.check_access(self.recipe.file.namespace)
         self._pinner.check()
         with Serving(self.recipe, self.hub, self.work) as serving, self.display.live():
@@ -75,7 +78,9 @@ class Run:
             for node in self._wanted(only):
                 pinned, found = self._look(node)
                 if found is None and only and node.name != only:
-                    raise BackforthError(f"--only {only} needs {node.name}, which is not up to date; run without --only")
+                    raise BackforthError(
+                        f"--only {only} needs {node.name}, which is not up to date; run without --only"
+                    )
                 if found is None and not checked:
                     serving.check()
                     checked = True
@@ -99,7 +104,9 @@ class Run:
     def _up_to_date(self, node: Node, ref: Ref) -> Outcome:
         statement = self.hub.read_json(ref, PROVENANCE)
         if statement is None:
-            raise BackforthError(f"{ref.repo}@{ref.version} has no {PROVENANCE}; delete its tag {ref.version} and run again")
+            raise BackforthError(
+                f"{ref.repo}@{ref.version} has no {PROVENANCE}; delete its tag {ref.version} and run again"
+            )
         self.display.say(f"[bold]{node.name:<16}[/] up to date: {ref.repo}@{ref.version}")
         return Outcome.of(node.name, "up to date", ref, statement)
 
@@ -113,7 +120,9 @@ class Run:
             clean(work)
         self._pinner.published[node.name] = ref
         outcome = Outcome.of(node.name, "ran", ref, statement)
-        progress.finish(f"{ref.repo}@{ref.version} [dim]{short(pinned.fingerprint)}[/] in {made.seconds:.0f} s")
+        progress.finish(
+            f"{ref.repo}@{ref.version} [dim]{short(pinned.fingerprint)}[/] in {made.seconds:.0f} s"
+        )
         return outcome
 
 

@@ -25,7 +25,6 @@ from hub_tools.run.outcome import Made
 from hub_tools.run.parquet import ShardWriter
 from hub_tools.run.pinning import Pinned
 from hub_tools.run.serving import Serving
-from hub_tools.run.statistics import Statistics
 from hub_tools.stages.registry import Ask, AskConfig, Build, Tick, Transform
 
 
@@ -102,7 +101,9 @@ class Runner:
                 tick(1, rejected=isinstance(row, Rejected))
         if not kept.rows:
             told = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "it read none"
-            raise DataError(f"stages.{made.node.name} kept no row at all ({told}); look at its settings and inputs")
+            raise DataError(
+                f"stages.{made.node.name} kept no row at all ({told}); look at its settings and inputs"
+            )
         made.files = {**kept.close(), **rejects.close()}
         made.rows = {kept.config: kept.rows, "rejected": rejects.rows}
         made.rejects = dict(sorted(reasons.items()))

@@ -1,4 +1,6 @@
-"""Finds who answers for an endpoint of the recipe: the server at its URL, or the embedded one, started when first asked."""
+"""Finds who answers for an endpoint of the recipe: the server at its URL, or the embedded one, started when
+first asked.
+"""
 
 from __future__ import annotations
 
@@ -87,13 +89,17 @@ class Serving:
         return Served(base.repo, base.sha, model)
 
     def _embedded(self, served: Served) -> str:
-        """Return the address of the process that serves a base; it is started anew when it needs one more adapter."""
+        """Return the address of the process that serves a base; it is started anew when it needs one more
+        adapter.
+        """
         from hub_tools.endpoints.server import EndpointServerError, ServerOptions
         from hub_tools.endpoints.server.process import EndpointProcess
 
         base = f"{served.base}@{served.base_sha}"
         adapters = self._adapters.setdefault(base, {})
-        wanted = {served.adapter.repo: f"{served.adapter.repo}@{served.adapter.sha}"} if served.adapter else {}
+        wanted = (
+            {served.adapter.repo: f"{served.adapter.repo}@{served.adapter.sha}"} if served.adapter else {}
+        )
         process = self._processes.get(base)
         if process is None or not process.alive or not wanted.items() <= adapters.items():
             if process is not None:
@@ -121,17 +127,21 @@ class Serving:
         try:
             return asyncio.run(ask())
         except EndpointDown as error:
-            raise EndpointDown(f"endpoints.{name}: {error}; start it, or mend endpoints.{name}.url") from error
+            raise EndpointDown(
+                f"endpoints.{name}: {error}; start it, or mend endpoints.{name}.url"
+            ) from error
 
 
 def _check_model(name: str, url: str, info: Info, served: Served) -> None:
     if info.model_id not in (served.base, served.adapter.repo if served.adapter else None):
         raise EndpointDown(
-            f"endpoints.{name}: {url} serves {info.model_id}, and the recipe asks for {served.base}; serve that model there"
+            f"endpoints.{name}: {url} serves {info.model_id}, and the recipe asks for "
+            f"{served.base}; serve that model there"
         )
     if info.model_sha and info.model_id == served.base and info.model_sha != served.base_sha:
         raise EndpointDown(
-            f"endpoints.{name}: {url} serves {info.model_id} at {info.model_sha[:12]}, and the recipe asks for revision "
+            f"endpoints.{name}: {url} serves {info.model_id} at {info.model_sha[:12]}, and the "
+            f"recipe asks for revision "
             f"{served.base_sha[:12]}; start it with that revision"
         )
 
@@ -142,5 +152,7 @@ def _concurrency(section: EndpointSection, info: Info) -> int:
 
 
 def _token() -> str | None:
-    """Return the token for an endpoint, from the variable ENDPOINT_TOKEN; the Hub's token is for the Hub alone."""
+    """Return the token for an endpoint, from the variable ENDPOINT_TOKEN; the Hub's token is for the Hub
+    alone.
+    """
     return os.environ.get("ENDPOINT_TOKEN")

@@ -11,8 +11,8 @@ from rich.table import Table
 from hub_tools.hub.repository import Hub
 from hub_tools.recipe import EMBEDDED, Recipe
 from hub_tools.run.outcome import Outcome
-from hub_tools.run.run import Step
 from hub_tools.run.pinning import short
+from hub_tools.run.run import Step
 
 
 def print_outcomes(console: Console, hub: Hub, outcomes: Sequence[Outcome]) -> None:
@@ -54,7 +54,9 @@ def print_plan(console: Console, steps: Sequence[Step]) -> None:
 
 
 def print_next(console: Console, recipe: Recipe, hub: Hub, outcomes: Sequence[Outcome]) -> None:
-    """Say how another program loads the results, and how the same recipe goes to the real Hub and a real TGI."""
+    """Say how another program loads the results, and how the same recipe goes to the real Hub and a real
+    TGI.
+    """
     datasets = [outcome.ref for outcome in outcomes if outcome.ref.kind == "dataset"]
     models = [outcome.ref for outcome in outcomes if outcome.ref.kind == "model"]
     lines = []
@@ -63,14 +65,17 @@ def print_next(console: Console, recipe: Recipe, hub: Hub, outcomes: Sequence[Ou
         lines += [
             "The embedded Hub stays up. Use the results from any program, for instance:",
             f"  export HF_ENDPOINT={hub.endpoint} HF_TOKEN={hub.token}",
-            f"Stop it with `backforth hub stop --store {store}`, start it again with `backforth hub serve --store {store}`.",
+            f"Stop it with `backforth hub stop --store {store}`, start it again with `backforth hub "
+            f"serve --store {store}`.",
         ]
     if datasets:
         ref = next((ref for ref in datasets if "rewritten" in ref.repo), datasets[-1])
         lines.append(f'  datasets.load_dataset("{ref.repo}", revision="{ref.version}")')
     if models:
         ref = models[-1]
-        lines.append(f'  transformers.AutoModelForCausalLM.from_pretrained("{ref.repo}", revision="{ref.version}")')
+        lines.append(
+            f'  transformers.AutoModelForCausalLM.from_pretrained("{ref.repo}", revision="{ref.version}")'
+        )
     if recipe.file.hub.endpoint == EMBEDDED:
         lines += [
             "For the real Hub and a real TGI, change these lines of the recipe and nothing else:",

@@ -3,7 +3,18 @@
 Importing this package registers every stage; `registry.STAGES` then knows them by name.
 """
 
-from hub_tools.stages import backtranslate, curate, distill, gguf, mix, report, responses, rewrite, seed, train
+from hub_tools.stages import (
+    backtranslate,
+    curate,
+    distill,
+    gguf,
+    mix,
+    report,
+    responses,
+    rewrite,
+    seed,
+    train,
+)
 
 __all__ = [
     "backtranslate",

@@ -10,10 +10,16 @@ from training.views import backward_prompt
 
 
 class BacktranslateConfig(AskConfig):
-    """Settings of backtranslation (paper, section 2.1: T = 1.0, top-p = 0.9; the longest instruction had 514 tokens)."""
+    """Settings of backtranslation (paper, section 2.1: T = 1.0, top-p = 0.9; the longest instruction had 514
+    tokens).
+    """
 
-    max_new_tokens: int = Field(514, ge=1, description="Longest instruction, in tokens of the backward model.")
-    attempts: int = Field(2, ge=1, le=20, description="How often a document is asked until its instruction parses.")
+    max_new_tokens: int = Field(
+        514, ge=1, description="Longest instruction, in tokens of the backward model."
+    )
+    attempts: int = Field(
+        2, ge=1, le=20, description="How often a document is asked until its instruction parses."
+    )
 
 
 @stage(

@@ -1,4 +1,6 @@
-"""The curation stage: the forward model judges every pair; all stay with their score, the best go into `kept`."""
+"""The curation stage: the forward model judges every pair; all stay with their score, the best go into
+`kept`.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,28 @@ from hub_tools.stages.score import expected_score, parse_score
 
 
 class CurateConfig(AskConfig):
-    """Settings of curation (paper, section 2.1: T = 1.0, top-p = 0.9; only pairs with a 5 are kept, 13.6 % of the pool)."""
+    """Settings of curation (paper, section 2.1: T = 1.0, top-p = 0.9; only pairs with a 5 are kept, 13.6 % of
+    the pool).
+    """
 
     max_new_tokens: int = Field(256, ge=1, description="Longest judgement, in tokens of the judge.")
     grammar: str | None = Field(
         None,
-        description="Hold the judgement to this regular expression (TGI's `response_format`); null lets the judge write freely.",
+        description="Hold the judgement to this regular expression (TGI's `response_format`); null "
+        "lets the judge write freely.",
     )
     keep_by: Literal["score", "expected_score"] = Field(
-        "score", description="Keep pairs by the score that was written, or by its mean under the judge's probabilities."
+        "score",
+        description="Keep pairs by the score that was written, or by its mean under the judge's "
+        "probabilities.",
     )
     min_score: float = Field(5, ge=1, le=5, description="Keep pairs with this score or a better one.")
     keep_share: float | None = Field(
-        None, gt=0, le=1, description="Keep at most this share of all pairs, the best first; null keeps all that reach min_score."
+        None,
+        gt=0,
+        le=1,
+        description="Keep at most this share of all pairs, the best first; null keeps all that "
+        "reach min_score.",
     )
 
 
@@ -79,7 +90,9 @@ def _request(config: CurateConfig) -> dict[str, Any]:
 
 
 def _keeper(config: CurateConfig, rows: Iterable[Scored]) -> Callable[[Scored], bool]:
-    """Return the test for `kept`; equal scores at the cut are ordered by id, so that the choice is the same every time."""
+    """Return the test for `kept`; equal scores at the cut are ordered by id, so that the choice is the same
+    every time.
+    """
 
     def rank(row: Scored) -> tuple[float, str]:
         value = row.score if config.keep_by == "score" else row.expected_score
@@ -100,5 +113,6 @@ def parse_rate(rows: Iterable[Scored]) -> str:
     values = [row.score is not None for row in rows]
     share = sum(values) / len(values) if values else 0.0
     return (
-        f"A valid score of 1 to 5 could be read in {sum(values)} of {len(values)} judgements ({share:.0%}; the paper: 88 %)."
+        f"A valid score of 1 to 5 could be read in {sum(values)} of {len(values)} judgements "
+        f"({share:.0%}; the paper: 88 %)."
     )

@@ -1,4 +1,6 @@
-"""The distilling stage, the control: the aligned model answers the instruction without seeing the web text."""
+"""The distilling stage, the control: the aligned model answers the instruction without seeing the web
+text.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ class DistillConfig(AskConfig):
     """Settings of distilling (paper, section 3: T = 1.0, top-p = 0.9)."""
 
     max_new_tokens: int = Field(1024, ge=1, description="Longest answer, in tokens of the aligned model.")
-    attempts: int = Field(3, ge=1, le=20, description="How often an instruction is asked until its answer parses.")
+    attempts: int = Field(
+        3, ge=1, le=20, description="How often an instruction is asked until its answer parses."
+    )
 
 
 @stage(

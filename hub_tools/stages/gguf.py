@@ -1,4 +1,6 @@
-"""Publishes a model that comes as a GGUF file inside a Python wheel as safetensors, for machines that reach no other Hub."""
+"""Publishes a model that comes as a GGUF file inside a Python wheel as safetensors, for machines that reach
+no other Hub.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,10 @@ def gguf(config: GgufConfig, render: Render) -> Build:
             settings=config.model_dump(),
             parameters=converted.parameters,
             license=config.license,
-            notes=[f"Converted from the GGUF file in {config.package}; its 4-bit weights were expanded, not restored."],
+            notes=[
+                f"Converted from the GGUF file in {config.package}; its 4-bit weights were "
+                f"expanded, not restored."
+            ],
         )
 
     return Build(build=build)

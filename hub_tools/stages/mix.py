@@ -13,11 +13,15 @@ from training.views import SEED_TAG, WEB_TAG, forward_pair
 
 
 class MixConfig(StageConfig):
-    """Settings of the mix (paper, section 3: 3.2K seed pairs beside 12.8K to 51.2K web pairs, told apart by a tag)."""
+    """Settings of the mix (paper, section 3: 3.2K seed pairs beside 12.8K to 51.2K web pairs, told apart by a
+    tag).
+    """
 
     seed_pairs: int | None = Field(3200, ge=0, description="At most so many seed pairs; null takes all.")
     web_pairs: int | None = Field(None, ge=0, description="At most so many web pairs; null takes all.")
-    shuffle_seed: int = Field(0, description="Seed of the order, and of the choice where there are too many pairs.")
+    shuffle_seed: int = Field(
+        0, description="Seed of the order, and of the choice where there are too many pairs."
+    )
 
 
 @stage("mix", reads={"seed": Input(Seed, "seed"), "web": Input(Rewritten, "rewrite")}, writes=Mixed)
@@ -38,7 +42,9 @@ def mix(config: MixConfig, render: Render) -> Transform[Mixed]:
 
 
 def _shuffled(inputs: Inputs, seed: int) -> list[tuple[str, Seed | Rewritten]]:
-    """Order all rows by a hash of seed and id: the same rows come in the same order, whatever else is in the mix."""
+    """Order all rows by a hash of seed and id: the same rows come in the same order, whatever else is in the
+    mix.
+    """
     rows = [(name, row) for name in ("seed", "web") for row in inputs.rows(name)]
     return sorted(rows, key=lambda item: hashlib.sha256(f"{seed}\0{item[0]}\0{item[1].id}".encode()).digest())
 

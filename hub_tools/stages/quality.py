@@ -1,4 +1,6 @@
-"""What disqualifies a web document: its length, control tokens, boilerplate, and copies of earlier documents."""
+"""What disqualifies a web document: its length, control tokens, boilerplate, and copies of earlier
+documents.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from pathlib import Path
 from hub_tools.errors import DataError
 from hub_tools.stages.registry import Reject
 
-ENDS_A_SENTENCE = tuple(".!?:;\"'”’)…")
+ENDS_A_SENTENCE = tuple(".!?:;\"')…\u201d\u2019")
 SKETCH = 64
 
 
@@ -54,7 +56,9 @@ def boilerplate(text: str) -> Reject | None:
     """Reject a text that is menus, lists of links and prices rather than sentences."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     words = sum(len(line.split()) for line in lines)
-    in_sentences = sum(len(line.split()) for line in lines if line.endswith(ENDS_A_SENTENCE) or len(line.split()) > 12)
+    in_sentences = sum(
+        len(line.split()) for line in lines if line.endswith(ENDS_A_SENTENCE) or len(line.split()) > 12
+    )
     letters = sum(character.isalpha() or character.isspace() for character in text)
     if words and in_sentences / words < 0.5:
         return Reject("boilerplate", f"{in_sentences} of {words} words stand in sentences")
@@ -64,9 +68,11 @@ def boilerplate(text: str) -> Reject | None:
 
 
 class Duplicates:
-    """Finds exact and near copies of earlier texts by the smallest hashes of their five-word shingles (MinHash).
+    """Finds exact and near copies of earlier texts by the smallest hashes of their five-word shingles
+    (MinHash).
 
-    `share` is the estimated Jaccard similarity from which two texts count as the same. Memory grows by about 10 kB a text.
+    `share` is the estimated Jaccard similarity from which two texts count as the same. Memory grows by about
+    10 kB a text.
     """
 
     def __init__(self, share: float) -> None:

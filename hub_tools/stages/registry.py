@@ -23,6 +23,7 @@ from hub_tools.records import Generation, Messages, Rejected, Row
 
 In = TypeVar("In", bound=Row)
 Out = TypeVar("Out", bound=Row)
+Made = TypeVar("Made")
 MODEL: Literal["model"] = "model"
 
 
@@ -32,20 +33,27 @@ class StageConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def files(self) -> Sequence[str]:
-        """Return the source files that the settings name: local paths or globs, or `hf://datasets/…` addresses."""
+        """Return the source files that the settings name: local paths or globs, or `hf://datasets/…`
+        addresses.
+        """
         return ()
 
 
 class AskConfig(StageConfig):
     """Settings that every stage has that asks a model."""
 
-    max_new_tokens: int = Field(512, ge=1, description="Longest answer, in tokens of the model that is asked.")
+    max_new_tokens: int = Field(
+        512, ge=1, description="Longest answer, in tokens of the model that is asked."
+    )
     temperature: float = Field(1.0, gt=0, le=10, description="Sampling temperature.")
     top_p: float | None = Field(
         0.9, gt=0, lt=1, description="Nucleus sampling, 0 < top_p < 1; null samples the whole distribution."
     )
     attempts: int = Field(
-        1, ge=1, le=20, description="How often a row is asked, with a new seed each time, until its answer parses."
+        1,
+        ge=1,
+        le=20,
+        description="How often a row is asked, with a new seed each time, until its answer parses.",
     )
 
 
@@ -59,7 +67,9 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A model's answer: its text, how it came about, and each token with its rivals' log probabilities if asked for."""
+    """A model's answer: its text, how it came about, and each token with its rivals' log probabilities if
+    asked for.
+    """
 
     text: str
     generation: Generation
@@ -93,7 +103,9 @@ class Tick(Protocol):
 
 
 class Inputs(Protocol):
-    """What the runner gives to a stage: the node's name, its pinned inputs, a folder for work, the progress display."""
+    """What the runner gives to a stage: the node's name, its pinned inputs, a folder for work, the progress
+    display.
+    """
 
     name: str
     work: Path
@@ -137,10 +149,10 @@ class Extras:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Transform(Generic[Out]):
+class Transform(Generic[Made]):
     """A stage that turns its inputs into rows; each input row must come out as a row or as a `Rejected`."""
 
-    rows: Callable[[Inputs], Iterator[Out | Rejected]]
+    rows: Callable[[Inputs], Iterator[Made | Rejected]]
     extras: Callable[[], Extras] = Extras
 
 
@@ -176,7 +188,9 @@ Work = Ask[Any, Any] | Transform[Any] | Build
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input of a stage: the record type of its rows (or MODEL), and the node it reads unless the recipe says so."""
+    """One input of a stage: the record type of its rows (or MODEL), and the node it reads unless the recipe
+    says so.
+    """
 
     kind: type[Row] | Literal["model"]
     default: str | None = None
@@ -221,7 +235,8 @@ def stage(
 ) -> Callable[[Callable[[Any, Render], Work]], Callable[[Any, Render], Work]]:
     """Register a stage function `(config, render) -> Ask | Transform | Build` under `name`.
 
-    `repo` is what its repos are called, `config_name` the config that holds its rows, `asks` the endpoint it asks unless the recipe says otherwise; a stage that
+    `repo` is what its repos are called, `config_name` the config that holds its rows, `asks` the endpoint it
+    asks unless the recipe says otherwise; a stage that
     `reads_nodes` takes a list of nodes of any kind (all others by default) in place of named inputs.
     """
 

@@ -60,7 +60,9 @@ def _summary(name: str, inputs: Inputs) -> NodeSummary:
 
 
 def _lengths(name: str, inputs: Inputs) -> PairLengths | None:
-    """Count tokens of instructions and responses with the tokenizer of the run's first model, None without one."""
+    """Count tokens of instructions and responses with the tokenizer of the run's first model, None without
+    one.
+    """
     model = next((other for other in inputs.names() if inputs.kind(other) == MODEL), None)
     if model is None:
         return None
@@ -85,7 +87,11 @@ def _measures(summary: NodeSummary, provenance: Mapping[str, Any]) -> Iterator[M
         **{f"mean words: {column}": mean for column, mean in run.get("mean_words", {}).items()},
         **{f"score: {score}": count for score, count in run.get("scores", {}).items()},
         **{f"loss at step {step}": loss for step, loss in summary.losses},
-        **{f"generation: {key}": value for key, value in run.get("generation", {}).items() if key != "endpoint"},
+        **{
+            f"generation: {key}": value
+            for key, value in run.get("generation", {}).items()
+            if key != "endpoint"
+        },
     }
     for measure, value in values.items():
         yield Measure(

@@ -10,25 +10,45 @@ from pydantic import Field
 
 from hub_tools.records import Rejected, Response, row_id
 from hub_tools.stages import quality
-from hub_tools.stages.registry import MODEL, Input, Inputs, Reject, Render, StageConfig, Transform, rejected, stage
+from hub_tools.stages.registry import (
+    MODEL,
+    Input,
+    Inputs,
+    Reject,
+    Render,
+    StageConfig,
+    Transform,
+    rejected,
+    stage,
+)
 from hub_tools.stages.sources import BadLines, json_lines
 
 
 class ResponsesConfig(StageConfig):
-    """Settings of the responses stage (paper, section 2: documents near or over the context length are dropped)."""
+    """Settings of the responses stage (paper, section 2: documents near or over the context length are
+    dropped).
+    """
 
     source: str = Field(
-        description="Documents in Dolma's format, or C4's (.jsonl or .jsonl.gz; one object with `text` a line): a path, "
+        description="Documents in Dolma's format, or C4's (.jsonl or .jsonl.gz; one object with "
+        "`text` a line): a path, "
         "a glob, or hf://datasets/REPO@REVISION/FILE."
     )
     license: str = Field("odc-by", description="The licence of the corpus.")
-    language: str | None = Field("en", description="Keep documents whose metadata name this language, or none at all.")
+    language: str | None = Field(
+        "en", description="Keep documents whose metadata name this language, or none at all."
+    )
     min_words: int = Field(20, ge=1, description="Drop shorter documents, in words.")
     max_tokens: int = Field(1500, ge=1, description="Drop longer documents, in tokens of the base model.")
     near_duplicate: float = Field(
-        0.7, gt=0, le=1, description="Drop a document that shares this much of its five-word shingles with an earlier one."
+        0.7,
+        gt=0,
+        le=1,
+        description="Drop a document that shares this much of its five-word shingles with an earlier one.",
     )
-    max_documents: int | None = Field(None, ge=1, description="Keep the first so many documents; null keeps all.")
+    max_documents: int | None = Field(
+        None, ge=1, description="Keep the first so many documents; null keeps all."
+    )
     bad_lines: BadLines = Field("stop", description="What a line that is not JSON does: stop, or reject.")
 
     def files(self) -> list[str]:

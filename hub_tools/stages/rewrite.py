@@ -17,10 +17,14 @@ LEFTOVER = re.compile(r"\[/?RES\]")
 class RewriteConfig(AskConfig):
     """Settings of rewriting (paper, section 2.2: T = 1.0, top-p = 0.9, answers between [RES] and [/RES])."""
 
-    max_new_tokens: int = Field(1024, ge=1, description="Longest rewritten response, in tokens of the rewriting model.")
+    max_new_tokens: int = Field(
+        1024, ge=1, description="Longest rewritten response, in tokens of the rewriting model."
+    )
     attempts: int = Field(3, ge=1, le=20, description="How often a pair is asked until its answer parses.")
     marks: Literal["required", "none"] = Field(
-        "required", description="Ask for the answer between [RES] and [/RES]; `none` takes the whole answer, for small models."
+        "required",
+        description="Ask for the answer between [RES] and [/RES]; `none` takes the whole answer, "
+        "for small models.",
     )
 
 

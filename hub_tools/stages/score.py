@@ -7,16 +7,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# A new "Instruction:" or "Answer:" block after the verdict is the model running on into an example of its own.
+# A new "Instruction:" block after the verdict is the model running on into an example of its own.
 RUN_ON = re.compile(r"\n\s*#*\s*\**\s*(instruction|answer|response|question)\s*\**\s*:", re.IGNORECASE)
 WRAP = r"[\s*_`\"'(<\[{]*"
 NUMBER = r"(?P<number>[+-]?\d+(?:[.,]\d+)?)"
 SCALE = r"(?:\s*[*_`\"')>\]}]*\s*(?:/|out\s+of|of)\s*[*_]*(?P<scale>\d+))?"
-RANGE = r"(?P<range>\s*(?:-|–|to|or|/)\s*\d)?"
+RANGE = r"(?P<range>\s*(?:-|\u2013|to|or|/)\s*\d)?"
 LABEL = re.compile(
     rf"\b(?:score|rating|grade)\"?\s*[*_]*\s*(?::|=|is|of)\s*{WRAP}{NUMBER}{SCALE}{RANGE}", re.IGNORECASE
 )
-OUT_OF = re.compile(r"(?<![\d.,-])(?P<number>\d+(?:[.,]\d+)?)\s*(?:/|out\s+of)\s*(?P<scale>\d+)", re.IGNORECASE)
+OUT_OF = re.compile(
+    r"(?<![\d.,-])(?P<number>\d+(?:[.,]\d+)?)\s*(?:/|out\s+of)\s*(?P<scale>\d+)", re.IGNORECASE
+)
 VERB = re.compile(
     rf"\b(?:rate|give|score|award)\b(?:\s+(?:this|that|it|the|its|answer|response|text|with|as|a|an)\b)*\s+{WRAP}{NUMBER}{SCALE}{RANGE}",
     re.IGNORECASE,
@@ -57,10 +59,14 @@ def _value(match: re.Match[str]) -> int | None:
 
 
 def expected_score(tokens: Sequence[tuple[str, Mapping[str, float]]], score: int | None) -> float | None:
-    """Return the mean of 1 to 5 under the judge's probabilities at the token that gave the score; None without them."""
+    """Return the mean of 1 to 5 under the judge's probabilities at the token that gave the score; None
+    without them.
+    """
     for token, rivals in reversed(tokens):
         if token.strip() == str(score):
-            weights = [(int(rival), math.exp(value)) for rival, value in rivals.items() if rival.strip() in DIGITS]
+            weights = [
+                (int(rival), math.exp(value)) for rival, value in rivals.items() if rival.strip() in DIGITS
+            ]
             total = sum(weight for _, weight in weights)
             return sum(value * weight for value, weight in weights) / total if total else None
     return None

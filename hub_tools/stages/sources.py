@@ -14,7 +14,9 @@ from hub_tools.records import Rejected, row_id
 BadLines = Literal["stop", "reject"]
 
 
-def json_lines(paths: Sequence[Path], bad_lines: BadLines, setting: str) -> Iterator[dict[str, Any] | Rejected]:
+def json_lines(
+    paths: Sequence[Path], bad_lines: BadLines, setting: str
+) -> Iterator[dict[str, Any] | Rejected]:
     """Yield one object a line; a line that is none stops the run, or is rejected where the recipe says so.
 
     Raises:

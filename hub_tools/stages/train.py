@@ -14,7 +14,7 @@ from training.settings import TrainSettings
 from training.views import SEED_TAG, Pair, backward_pair, forward_pair
 
 
-class TrainConfig(TrainSettings, StageConfig):  # type: ignore[misc]
+class TrainConfig(TrainSettings, StageConfig):
     """Settings of a training; see `training.settings`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,7 +94,11 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
         read=trained.counts["pairs"],
         rejects=_reasons(trained.dropped),
         losses=trained.losses,
-        counts={**trained.counts, "tokens": trained.tokens, "trained parameters": trained.parameters["trained"]},
+        counts={
+            **trained.counts,
+            "tokens": trained.tokens,
+            "trained parameters": trained.parameters["trained"],
+        },
         example_prompt=_prompt(pairs[0]),
         parameters=trained.parameters["all"],
     )
