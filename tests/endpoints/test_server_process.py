@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from server_support import BASE, ENVIRONMENT, Caller, Tiny
 
 from hub_tools.endpoints.server import EndpointServerError, ServerOptions
 from hub_tools.endpoints.server.process import EndpointProcess
+
+LONG = {"grammar": {"type": "regex", "value": "[a-z]{390}"}}  # the tiny model ends when it likes otherwise
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,7 @@ def test_single_slot_makes_seeds_exact(small: Caller) -> None:
 def test_requests_past_the_limit_get_429_at_once(small: Caller) -> None:
     with ThreadPoolExecutor(6) as pool:
         started = monotonic()
-        replies = list(pool.map(lambda _: small.generate("hello", max_new_tokens=300), range(6)))
+        replies = list(pool.map(lambda _: small.generate("hello", max_new_tokens=400, **LONG), range(6)))
     assert sorted(reply.status for reply in replies) == [200, 200, 429, 429, 429, 429]
     refused = next(reply.body for reply in replies if reply.status == 429)
     assert refused == {"error": "Model is overloaded", "error_type": "overloaded"}
@@ -59,7 +62,7 @@ def test_requests_past_the_limit_get_429_at_once(small: Caller) -> None:
 
 def test_client_that_goes_away_frees_its_slot(small: Caller) -> None:
     host, port = small.url.removeprefix("http://").split(":")
-    body = b'{"inputs": "hello", "parameters": {"max_new_tokens": 490, "do_sample": true}}'
+    body = json.dumps({"inputs": "hello", "parameters": {"max_new_tokens": 400, **LONG}}).encode()
     head = f"POST /generate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small.token}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     for _ in range(6):  # more than the limit: they would be refused if those before them still counted

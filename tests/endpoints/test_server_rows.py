@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 from server_support import BASE, Tiny
 
 from hub_tools.endpoints.server.batch import RunningBatch
+from hub_tools.endpoints.server.batcher import Batcher
 from hub_tools.endpoints.server.jobs import Job, Request, Sampling
 from hub_tools.endpoints.server.model import LoadedModel, load
 from hub_tools.endpoints.server.options import ServerOptions
@@ -68,3 +71,55 @@ def test_trouble_with_one_row_is_its_own(model: LoadedModel) -> None:
         failed = RunningBatch(model).prefill(rows)
     assert [(row, error.status) for row, error in failed] == [(rows[1], 424)]
     assert all(len(rows[number].ids) == 1 for number in (0, 2))
+
+
+class Broken:
+    """A network that fails as long as it is told to."""
+
+    def __init__(self, network: Any) -> None:
+        self.config = network.config
+        self._network = network
+        self.fails = True
+
+    def __call__(self, **inputs: Any) -> Any:
+        if self.fails:
+            raise RuntimeError("out of memory\nand more")
+        return self._network(**inputs)
+
+
+def _ask(batcher: Batcher, length: int) -> tuple[Job, SimpleQueue[Any]]:
+    outcome: SimpleQueue[Any] = SimpleQueue()
+    job = Job(Request((5, 6, 7), length, Sampling(do_sample=True, seed=1)), outcome.put)
+    batcher.submit(job)
+    return job, outcome
+
+
+def test_failed_batch_is_424_and_the_next_request_is_served(model: LoadedModel) -> None:
+    network = Broken(model.network)
+    batcher = Batcher(replace(model, network=network), model.tokenizer, 2, 512)
+    batcher.start()
+    outcome = _ask(batcher, 5)[1].get(timeout=20)
+    assert (outcome.status, str(outcome)) == (424, "Request failed during generation: out of memory")
+    network.fails = False
+    assert _ask(batcher, 5)[1].get(timeout=20).generated_tokens > 0
+    batcher.stop()
+
+
+def test_cancelled_job_leaves_its_slot(model: LoadedModel) -> None:
+    batcher = Batcher(replace(model, eos_ids=frozenset()), model.tokenizer, 1, 512)
+    batcher.start()
+    first, never = _ask(batcher, 100_000)
+    _, outcome = _ask(batcher, 3)
+    first.cancelled = True
+    assert outcome.get(timeout=20).generated_tokens == 3
+    assert never.empty()
+    batcher.stop()
+    assert not batcher.alive
+
+
+def test_stopping_fails_what_is_not_finished(model: LoadedModel) -> None:
+    batcher = Batcher(replace(model, eos_ids=frozenset()), model.tokenizer, 1, 512)
+    batcher.start()
+    outcomes = [_ask(batcher, 100_000)[1] for _ in range(3)]
+    batcher.stop()
+    assert [outcome.get(timeout=20).status for outcome in outcomes] == [424, 424, 424]

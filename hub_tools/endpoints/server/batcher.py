@@ -12,7 +12,7 @@ import torch
 
 from hub_tools.endpoints.server.batch import RunningBatch
 from hub_tools.endpoints.server.errors import GenerationError, RequestError
-from hub_tools.endpoints.server.jobs import Job
+from hub_tools.endpoints.server.jobs import Generated, Job
 from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.rows import Row
 
@@ -31,6 +31,7 @@ class Batcher:
         self._wake = threading.Condition()
         self._stopping = False
         self._batch = RunningBatch(model)
+        self._opening: list[Job] = []
         self._thread = threading.Thread(target=self._run, name="model", daemon=True)
 
     def start(self) -> None:
@@ -77,29 +78,18 @@ class Batcher:
     def _turn(self) -> None:
         """Fill the free slots first, since a decode step costs nearly the same for one row as for all."""
         self._batch.leave([row for row in self._batch.rows if row.job.cancelled])
-        while jobs := self._next_jobs():
-            rows = self._open_rows(jobs)
-            if rows:
-                try:
-                    failed = self._batch.prefill(rows)
-                except Exception:
-                    self._batch.rows.extend(row for row in rows if row not in self._batch.rows)
-                    raise
-                self._finish([row for row in rows if row.finish], failed)
+        while self._open_jobs():
+            rows = [Row(job, self._model, self._tokenizer) for job in self._opening]
+            failed = self._batch.prefill(rows)
+            self._finish([row for row in rows if row.finish], failed)
+            self._opening = []
         if self._batch.rows:
             failed = self._batch.step()
             self._finish([row for row in self._batch.rows if row.finish], failed)
 
-    def _open_rows(self, jobs: list[Job]) -> list[Row]:
-        rows = []
-        for job in jobs:
-            job.started = monotonic()
-            rows.append(Row(job, self._model, self._tokenizer))
-        return rows
-
-    def _next_jobs(self) -> list[Job]:
-        """Waiting jobs for the free slots, within the prefill's budget of padded tokens; at least one."""
-        chosen: list[Job] = []
+    def _open_jobs(self) -> bool:
+        """Take waiting jobs for the free slots, one or as many as the prefill's token budget holds."""
+        chosen = self._opening
         longest = 0
         with self._wake:
             free = self._max_batch_size - len(self._batch.rows)
@@ -110,8 +100,9 @@ class Batcher:
                     break
                 self._waiting.popleft()
                 if not job.cancelled:
+                    job.started = monotonic()
                     chosen.append(job)
-        return chosen
+        return bool(chosen)
 
     def _finish(self, finished: list[Row], failed: list[tuple[Row, RequestError]]) -> None:
         gone = {row for row, _ in failed} | set(finished)
@@ -119,7 +110,7 @@ class Batcher:
         for row, error in failed:
             row.job.done(error)
         for row in finished:
-            row.job.done(row.result())
+            row.job.done(_outcome(row))
 
     def _fail_all(self, error: RequestError) -> None:
         """Give up the running batch, and with it its cache, which may be half-written."""
@@ -128,5 +119,15 @@ class Batcher:
         if self._stopping:
             with self._wake:
                 waiting, self._waiting = list(self._waiting), deque()
-        for job in [row.job for row in lost] + waiting:
+        lost_jobs = {*(row.job for row in lost), *self._opening, *waiting}
+        self._opening = []
+        for job in lost_jobs:
             job.done(error)
+
+
+def _outcome(row: Row) -> Generated | RequestError:
+    try:
+        return row.result()
+    except Exception as error:  # a tokenizer may raise anything, and the client must hear of it
+        logger.exception("an answer could not be decoded")
+        return GenerationError(str(error) or type(error).__name__)

@@ -14,8 +14,8 @@ from hub_tools.endpoints.server.errors import ValidationError
 from hub_tools.endpoints.server.grammar import CompiledGrammar
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
-LONGEST_SECONDS = 20.0
-_CACHED = 16  # a grammar with a few hundred repeats holds some 60 MB
+LONGEST_SECONDS = 60.0
+_CACHED = 8  # a grammar with a few hundred repeats holds some 60 MB
 _BUILDER = "hub_tools.endpoints.server.grammar_build"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from outlines_core import Index, Vocabulary
 
 LARGEST_BYTES = 2_000_000_000
+LARGEST_RESULT = 256_000_000  # the server keeps some of them
 
 
 def build(regex: str, eos_id: int, tokens: Mapping[bytes, list[int]]) -> Any:
@@ -26,10 +27,12 @@ def main() -> None:
     """Answer with a pickled index, or with a pickled sentence that says why there is none."""
     resource.setrlimit(resource.RLIMIT_AS, (LARGEST_BYTES, LARGEST_BYTES))
     try:
-        result: Any = build(*pickle.load(sys.stdin.buffer))  # noqa: S301 - our own parent wrote it
+        result = pickle.dumps(build(*pickle.load(sys.stdin.buffer)))  # noqa: S301 - our own parent wrote it
     except ValueError as error:
-        result = str(error)
-    sys.stdout.buffer.write(pickle.dumps(result))
+        result = pickle.dumps(str(error))
+    if len(result) > LARGEST_RESULT:
+        raise MemoryError
+    sys.stdout.buffer.write(result)
 
 
 if __name__ == "__main__":

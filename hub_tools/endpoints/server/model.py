@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -67,6 +68,7 @@ def load(options: ServerOptions, sources: Sources) -> LoadedModel:
     network, tokenizer = _load_files(source, device, dtype)
     total = _total_tokens(network.config, options.max_total_tokens)
     eos_ids = _eos_ids(network, tokenizer)
+    _check_attention(network, source)
     if row_adapters is not None:
         row_adapters.attach(network)
     network.eval()
@@ -87,6 +89,11 @@ def _load_files(source: Source, device: torch.device, dtype: torch.dtype) -> tup
     disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=False)
+        if "sanitize_control_tokens" not in signature(tokenizer.apply_chat_template).parameters:
+            # An older one would take the word for a template variable, and control tokens from anybody.
+            raise EndpointServerError(
+                "transformers is too old to keep control tokens apart; install 5.20 or later."
+            )
         network = AutoModelForCausalLM.from_pretrained(
             source.folder,
             dtype=dtype,
@@ -98,6 +105,14 @@ def _load_files(source: Source, device: torch.device, dtype: torch.dtype) -> tup
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EndpointServerError(f"model {source.name} cannot be loaded: {reason}") from error
     return network.to(device), tokenizer
+
+
+def _check_attention(network: Any, source: Source) -> None:
+    kinds = set(getattr(network.config.get_text_config(decoder=True), "layer_types", None) or ())
+    others = kinds - {"full_attention", "sliding_attention"}
+    if others or getattr(network, "_is_stateful", False):
+        what = ", ".join(sorted(others)) or "recurrent layers"
+        raise EndpointServerError(f"model {source.name} has {what}; only attention layers are served.")
 
 
 def _total_tokens(config: Any, asked: int | None) -> int:

@@ -7,15 +7,16 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from hub_tools import __version__
 from hub_tools.endpoints.server.batcher import Batcher
 from hub_tools.endpoints.server.compiler import GrammarCompiler
 from hub_tools.endpoints.server.errors import ClientGoneError, OverloadedError, RequestError, UnhealthyError
-from hub_tools.endpoints.server.jobs import Generated, Job, Request
+from hub_tools.endpoints.server.jobs import Generated, Job, Request, Sampling
 from hub_tools.endpoints.server.model import LoadedModel
-from hub_tools.endpoints.server.options import ServerOptions
+from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
 from hub_tools.endpoints.server.source import BASE_ALIASES
 from hub_tools.endpoints.server.validation import MAX_STOP_SEQUENCES, Validator
 
@@ -47,6 +48,17 @@ class Service:
         self._tokenizing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
         self._compiling = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compiler")
         self._here = 0
+
+    def try_out(self) -> None:
+        """Generate two tokens with the base and every adapter; raises `EndpointServerError` if one cannot."""
+        for name in (None, *self.model.adapters):
+            outcome: SimpleQueue[Generated | RequestError] = SimpleQueue()
+            prompt = (min(self.model.eos_ids, default=0),)
+            request = Request(prompt, 2, Sampling(do_sample=False, seed=0), adapter=name)
+            self.batcher.submit(Job(request, outcome.put))
+            answer = outcome.get()
+            if isinstance(answer, RequestError):
+                raise EndpointServerError(f"{name or self.model.source.name} does not work here: {answer}")
 
     async def validate(self, check: Callable[[Validator], Result]) -> Result:
         """Run something that needs the tokenizer, off the event loop."""

@@ -27,7 +27,10 @@ def run(options: ServerOptions) -> None:
         service = _load(options)
         service.batcher.start()
         try:
+            service.try_out()
             _Server(service, listener.getsockname()[1]).run(sockets=[listener])
+        except KeyboardInterrupt:
+            pass  # uvicorn hands it on after it has closed the connections
         finally:
             service.batcher.stop()
 

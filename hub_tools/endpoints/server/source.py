@@ -75,19 +75,27 @@ def _find(reference: str, files: list[str], what: str) -> Source:
 
 def _download(reference: str, files: list[str], what: str) -> Source:
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     repo, _, revision = reference.removeprefix("hf://").partition("@")
     api = HfApi()
     try:
         sha = str(api.model_info(repo, revision=revision or None).sha)
         folder = api.snapshot_download(repo, revision=sha, allow_patterns=files)
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # the client lets its transport's own errors through, whichever that is
         raise EndpointServerError(
-            f"{what} {reference} cannot be read from {constants.ENDPOINT}: {reason}"
+            f"{what} {reference} cannot be read from {constants.ENDPOINT}: {_reason(error)}"
         ) from error
     return Source(Path(folder), repo, sha)
+
+
+def _reason(error: Exception) -> str:
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, RevisionNotFoundError):
+        return "there is no such revision."
+    if isinstance(error, RepositoryNotFoundError):
+        return "there is no such repository, or HF_TOKEN may not read it."
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _check_adapter(name: str, source: Source, base: Source) -> None:
