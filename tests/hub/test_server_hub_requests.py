@@ -243,7 +243,7 @@ VALUES = st.recursive(
 )
 FIELDS = """
     name organization type private visibility gated fromRepo toRepo tag message startingPoint files path size
-    sample paths expand operation objects oid content title namespace description item note position theme key value
+    key value sample paths expand operation objects oid content title namespace description item note position
 """
 KEYS = st.sampled_from(FIELDS.split())
 OBJECTS = st.dictionaries(KEYS, VALUES, max_size=5)

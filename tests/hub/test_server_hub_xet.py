@@ -1,6 +1,7 @@
 import contextlib
 import hashlib
 import struct
+import tracemalloc
 
 import lz4.frame
 import pytest
@@ -99,8 +100,15 @@ def test_small_chunk_that_unfolds_hugely_is_refused(tmp_path):
     stored = lz4.frame.compress(bytes(50_000_000))
     head = b"\0" + len(stored).to_bytes(3, "little") + bytes([LZ4]) + (1000).to_bytes(3, "little")
     (tmp_path / "bomb").write_bytes(head + stored)
-    with pytest.raises(HubError, match="length its header states"):
-        Xorb(tmp_path / "bomb").chunk(0)
+    xorb = Xorb(tmp_path / "bomb")
+    tracemalloc.start()
+    try:
+        with pytest.raises(HubError, match="length its header states"):
+            xorb.chunk(0)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+        xorb.close()
     header_lies = (
         b"\0" + len(stored).to_bytes(3, "little") + bytes([LZ4]) + (16_000_000).to_bytes(3, "little")
     )
