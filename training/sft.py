@@ -12,7 +12,7 @@ from training import checkpoints, methods
 from training.encode import Encoded, encode_pairs
 from training.errors import TrainingError
 from training.layout import lay_out
-from training.process import keep_freed_memory, quiet, torch_threads
+from training.process import keep_freed_memory, quiet, torch_threads, wait_passively
 from training.publish import Base, Kind, write_model
 from training.settings import TrainSettings
 from training.views import Pair
@@ -61,8 +61,9 @@ def train(
     checkpoint in `work` and ends, on a CPU, with the very weights and losses of an undisturbed run. `threads`
     is torch's, None leaves its own choice. Raises TrainingError.
     """
-    settings = settings.resolve(methods.device())
+    wait_passively()
     keep_freed_memory()
+    settings = settings.resolve(methods.device())
     with quiet(), torch_threads(threads):
         from training.trainer import Run, build_trainer
 

@@ -18,7 +18,7 @@ from training.sft import Trained, train
 HERE = Path(__file__).parent
 
 
-def run_and_kill(base: Base, work: Path, step: int, method: str, where: str) -> list[int]:
+def run_and_kill(base: Base, work: Path, step: int) -> list[int]:
     """Train in a child that is killed, and return the steps it had told."""
     paths = os.pathsep.join([str(HERE), str(HERE.parents[1])])
     child = subprocess.run(
@@ -28,8 +28,6 @@ def run_and_kill(base: Base, work: Path, step: int, method: str, where: str) -> 
             str(base.path),
             str(work),
             str(step),
-            method,
-            where,
         ],
         env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -45,20 +43,31 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
     return load_file(next(trained.folder.glob("*.safetensors")))
 
 
-@pytest.mark.parametrize(
-    ("method", "where", "step", "first_again"),
-    [
-        ("full", "in_step", 5, 5),  # the checkpoint of step 4 is there
-        ("qlora", "while_saving", 4, 3),  # that of step 4 was cut off, so the one of step 2 counts
-    ],
-)
-def test_a_killed_training_ends_as_if_undisturbed(base: Base, tmp_path, method, where, step, first_again):
-    told = run_and_kill(base, tmp_path / "killed", step, method, where)
-    assert told == list(range(1, step + 1))
+def test_a_training_killed_while_it_saves_ends_as_if_undisturbed(base: Base, tmp_path: Path):
+    told = run_and_kill(base, tmp_path / "killed", step=4)
+    assert told == [1, 2, 3, 4]
+    assert (tmp_path / "killed" / "checkpoints" / "checkpoint-4").exists()
     events = []
-    resumed = train(resumable(method), make_pairs(12), base, tmp_path / "killed", events.append)
-    assert [event.step for event in events] == list(range(first_again, 7))
-    undisturbed = train(resumable(method), make_pairs(12), base, tmp_path / "calm")
+    resumed = train(resumable("full"), make_pairs(12), base, tmp_path / "killed", events.append)
+    assert [event.step for event in events] == [3, 4, 5, 6]  # the checkpoint of step 4 was cut off
+    assert_same(resumed, train(resumable("full"), make_pairs(12), base, tmp_path / "calm"))
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_an_adapter_goes_on_as_if_undisturbed(base: Base, tmp_path: Path, method: str):
+    def stop_at_five(event) -> None:
+        if event.step == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(resumable(method), make_pairs(12), base, tmp_path / "stopped", stop_at_five)
+    events = []
+    resumed = train(resumable(method), make_pairs(12), base, tmp_path / "stopped", events.append)
+    assert [event.step for event in events] == [5, 6]
+    assert_same(resumed, train(resumable(method), make_pairs(12), base, tmp_path / "calm"))
+
+
+def assert_same(resumed: Trained, undisturbed: Trained) -> None:
     assert resumed.losses == undisturbed.losses
     assert [step for step, _ in resumed.losses] == [1, 2, 3, 4, 5, 6]
     assert resumed.tokens == undisturbed.tokens
@@ -78,15 +87,20 @@ def test_a_finished_training_is_not_repeated(base: Base, work: Path):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.parametrize("change", ["settings", "pairs", "base"])
-def test_a_checkpoint_of_another_run_is_not_used(base: Base, work: Path, change: str):
-    train(quick(), make_pairs(8), base, work)
-    settings = quick(learning_rate=1e-3) if change == "settings" else quick()
-    pairs = make_pairs(9) if change == "pairs" else make_pairs(8)
-    other = Base(base.path, base.repo, "f" * 40) if change == "base" else base
-    events = []
-    train(settings, pairs, other, work, events.append)
-    assert [event.step for event in events] == [1, 2, 3, 4]
+def test_a_checkpoint_of_another_run_is_not_used(base: Base, work: Path):
+    one = quick(steps=1)
+    other_base = Base(base.path, base.repo, "f" * 40)
+    runs = [
+        (one, make_pairs(8), base),
+        (quick(steps=1, learning_rate=1e-3), make_pairs(8), base),
+        (one, make_pairs(8), base),
+        (one, make_pairs(9), base),
+        (one, make_pairs(9), other_base),
+    ]
+    for settings, pairs, chosen in runs:
+        events = []
+        train(settings, pairs, chosen, work, events.append)
+        assert [event.step for event in events] == [1]
 
 
 def test_merging_and_saving_more_often_reuse_the_checkpoints(base: Base, work: Path):

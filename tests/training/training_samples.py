@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from training.settings import TrainSettings
 from training.views import Pair
 
@@ -25,7 +28,8 @@ def make_tokenizer():
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    bpe.train_from_iterator([pair.prompt[0]["content"] for pair in make_pairs(50)], trainer)
+    texts = [pair.prompt[0]["content"] + "    " + pair.completion[0]["content"] for pair in make_pairs(50)]
+    bpe.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token="<|pad|>",
@@ -86,3 +90,82 @@ def quick(method: str = "lora", **changes: object) -> TrainSettings:
 def resumable(method: str) -> TrainSettings:
     """Return settings with dropout on, which only a restored random state repeats; a checkpoint every 2."""
     return quick(method, steps=6, save_steps=2, attention_dropout=0.2, lora_dropout=0.2)
+
+
+def write_gguf(folder: Path, path: Path, pre: str, broken: bool = False) -> Path:
+    """Write the model and tokenizer of `folder` as a GGUF file in bfloat16, the way llama.cpp lays it out."""
+    import torch
+    from gguf import GGMLQuantizationType, GGUFWriter
+    from safetensors.torch import load_file
+
+    path.parent.mkdir(parents=True)
+    writer = GGUFWriter(path, "llama")
+    writer.add_name("Tiny")
+    writer.add_context_length(256)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(128)
+    writer.add_block_count(2)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_vocab_size(400)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    add_tokenizer(writer, folder, pre)
+    for name, tensor in load_file(folder / "model.safetensors").items():
+        if broken and name == "model.norm.weight":
+            tensor[0] = float("inf")
+        heads = {"q_proj": 4, "k_proj": 2}.get(name.split(".")[-2])
+        array = interleave(tensor.float(), heads) if heads else tensor.float()
+        if array.ndim == 1:
+            writer.add_tensor(gguf_name(name), array.numpy())
+        else:
+            raw = array.to(torch.bfloat16).view(torch.int16).numpy().view("uint8")
+            writer.add_tensor(gguf_name(name), raw, raw_dtype=GGMLQuantizationType.BF16)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def add_tokenizer(writer, folder: Path, pre: str) -> None:
+    content = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    tokens = sorted(vocabulary, key=vocabulary.get)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token.startswith("<|") else 1 for token in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in content["model"]["merges"]])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    writer.add_chat_template(TEMPLATE)
+
+
+def interleave(tensor, heads: int):
+    """Order the rows of a query or key projection as llama.cpp's rotary embedding takes them."""
+    rows, columns = tensor.shape
+    return (
+        tensor.view(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns).contiguous()
+    )
+
+
+def gguf_name(name: str) -> str:
+    parts = {
+        "model.embed_tokens": "token_embd",
+        "model.norm": "output_norm",
+        "model.layers.": "blk.",
+        "input_layernorm": "attn_norm",
+        "post_attention_layernorm": "ffn_norm",
+        "self_attn.q_proj": "attn_q",
+        "self_attn.k_proj": "attn_k",
+        "self_attn.v_proj": "attn_v",
+        "self_attn.o_proj": "attn_output",
+        "mlp.gate_proj": "ffn_gate",
+        "mlp.up_proj": "ffn_up",
+        "mlp.down_proj": "ffn_down",
+    }
+    for ours, theirs in parts.items():
+        name = name.replace(ours, theirs)
+    return name
