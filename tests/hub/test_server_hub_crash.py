@@ -1,10 +1,16 @@
 import http.client
 import json
 import random
+import resource
+import sqlite3
 import threading
 import time
 
+import pytest
 from hub_support import file, header, ndjson, start_hub, upload_lfs
+
+from hub_tools.hub.server.blobs import BlobStore
+from hub_tools.hub.server.database import Database
 
 
 class Writer(threading.Thread):
@@ -64,3 +70,35 @@ def test_killed_server_has_the_old_commit_or_the_new_one(tmp_path):
         assert history[commit] == f"{number} "
     assert versions(hub, acknowledged[min(acknowledged)])["mid.txt"] == {min(acknowledged)}
     hub.stop()
+
+
+def test_full_disk_leaves_no_half_file(tmp_path):
+    blobs = BlobStore(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            blobs.put(b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_full_database_loses_only_the_transaction_that_did_not_fit(tmp_path):
+    database = Database(tmp_path / "hub.sqlite")
+    with database.write() as db:
+        db.execute("INSERT INTO meta VALUES('before', 'x')")
+
+    def too_much():
+        with database.write() as db:
+            pages = db.execute("PRAGMA page_count").fetchone()[0]
+            db.execute(f"PRAGMA max_page_count = {pages + 1}")
+            db.execute("INSERT INTO meta VALUES('small', 'x')")
+            db.execute("INSERT INTO meta VALUES('large', ?)", ("x" * 100_000,))
+
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        too_much()
+    with database.write() as db:
+        db.execute("INSERT INTO meta VALUES('after', 'x')")
+    with database.read() as db:
+        assert {row[0] for row in db.execute("SELECT key FROM meta")} == {"before", "after"}

@@ -27,8 +27,11 @@ class Incoming:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            # Closing writes what is buffered, which fails on a full disk.
+            self._file.close()
+        finally:
+            self._path.unlink(missing_ok=True)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append `data`; raises 413 once the file passes its limit."""

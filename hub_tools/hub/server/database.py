@@ -68,28 +68,29 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Read inside one snapshot, so that a ref and its tree belong together."""
-        connection = self._connection()
-        connection.execute("BEGIN")
-        try:
+        with _transaction(self._connection(), "BEGIN") as connection:
             yield connection
-        finally:
-            connection.execute("COMMIT")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """Change the database in one transaction: all of the block or nothing of it."""
-        with self._turn:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        with self._turn, _transaction(self._connection(), "BEGIN IMMEDIATE") as connection:
+            yield connection
 
     def constant(self, key: str, fresh: str) -> str:
         """Return the store's value for `key`, which is `fresh` if it had none yet."""
         with self.write() as db:
             db.execute("INSERT OR IGNORE INTO meta VALUES(?, ?)", (key, fresh))
             return str(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    connection.execute(begin)
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    finally:
+        # On a full disk SQLite may or may not have rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
