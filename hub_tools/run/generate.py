@@ -67,19 +67,23 @@ class Generator:
             BackforthError: the endpoint is down, or the journal cannot be written. What was answered stays.
         """
         source = iter(rows)
+        errors: list[BackforthError] = []
         async with EndpointClient(self.asked.url, self.asked.token, self.asked.timeout) as client:
 
             async def work() -> None:
                 for row in source:
-                    outcome = await self._settle(row, client)
+                    if errors:  # what is in flight elsewhere still gets its answer
+                        return
+                    try:
+                        outcome = await self._settle(row, client)
+                    except BackforthError as error:
+                        errors.append(error)
+                        return
                     tick(1, rejected=isinstance(outcome, Rejected))
 
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(self.asked.concurrency):
-                        group.create_task(work())
-            except* BackforthError as errors:
-                raise _first(errors) from errors
+            await asyncio.gather(*(work() for _ in range(self.asked.concurrency)))
+        if errors:
+            raise errors[0]
 
     def outcomes(self, rows: Iterable[Row]) -> Iterator[Row | Rejected]:
         """Yield each row's outcome, in order, from the journal alone."""
@@ -180,11 +184,3 @@ def _pause(error: EndpointError, tried: int) -> float:
     if isinstance(error, Overloaded) and error.retry_after is not None:
         return min(LONGEST_PAUSE, error.retry_after) * random.uniform(1.0, 1.2)
     return min(LONGEST_PAUSE, 0.5 * 2.0**tried) * random.uniform(0.5, 1.0)
-
-
-def _first(errors: BaseExceptionGroup[BackforthError]) -> BackforthError:
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, BackforthError)
-    return error

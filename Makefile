@@ -1,0 +1,72 @@
+# backforth: `make demo` runs the whole method on this machine, `make test` runs the tests. `make help` lists the rest.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+METHOD    ?= qlora
+CONFIG    ?= training/configs/smollm2-135m-$(METHOD).yaml
+BASE      ?=
+DATASET   ?=
+SET       ?=
+
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve stop test check format train-backward train-forward train-final clean
+
+help: ## List the targets
+	@grep -E '^[a-z][a-z|-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+setup: $(READY) ## Put everything that is needed into .venv
+
+# torch goes first: a CPU build that pip finds is taken as it is, and nothing after it asks for another one.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "backforth needs Python 3.11, 3.12 or 3.13; name one with: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --constraint constraints.txt torch
+	$(PIP) install --constraint constraints.txt --editable '.[train,serve,dev]'
+	@touch $@
+
+demo: $(READY) ## Run the whole method, small and real: about ten minutes on two cores
+	$(BIN)/backforth run hub_tools/recipes/demo.yaml
+
+serve: $(READY) ## Bring the demo's Hub up again and stay in front (Ctrl-C ends it)
+	$(BIN)/backforth hub serve --store .backforth/hub
+
+stop: $(READY) ## Stop the demo's Hub; what was published stays in .backforth/hub
+	$(BIN)/backforth hub stop --store .backforth/hub
+
+# METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [CONFIG=file.yaml] [SET='steps=20 seed=1']
+define train
+	@test -n "$(BASE)" && test -n "$(DATASET)" || \
+		{ echo "usage: make $@ METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [CONFIG=...] [SET='steps=20']" >&2; exit 2; }
+	$(BIN)/backforth train $(subst train-,,$@) --base '$(BASE)' --dataset '$(DATASET)' --method '$(METHOD)' \
+		--config '$(CONFIG)' $(foreach pair,$(SET),--set '$(pair)')
+endef
+
+train-backward: $(READY) ## Train a backward model on published seed pairs
+	$(train)
+
+train-forward: $(READY) ## Train a forward model on published seed pairs
+	$(train)
+
+train-final: $(READY) ## Train a final model on a published mix
+	$(train)
+
+test: $(READY) ## Run every test that needs no GPU
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not gpu'
+
+check: $(READY) ## Check style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(READY) ## Bring the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Delete the environment and caches; .backforth, which holds your data, stays
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
