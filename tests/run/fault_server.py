@@ -15,7 +15,7 @@ from aiohttp import web
 
 
 class FaultServer:
-    """`fault(requests so far, body)` says what goes wrong: a status, `drop`, `torn`, or None for an answer."""
+    """`fault(requests so far, body)` names a fault: a status, `drop`, `torn`, or None for an answer."""
 
     def __init__(self, fault: Callable[[int, dict[str, Any]], int | str | None]) -> None:
         self._fault = fault
