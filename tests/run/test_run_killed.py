@@ -164,7 +164,7 @@ def test_a_killed_run_asks_nothing_twice_but_what_was_in_flight(
 
 @pytest.mark.timeout(300)
 def test_two_runs_of_one_recipe_do_not_work_on_one_node_at_once(hub: HubAddress, tmp_path: Path) -> None:
-    recipe = small_recipe(tmp_path, hub, "twice")
+    recipe = small_recipe(tmp_path, hub, "twice") | {"endpoints": {}}
     recipe["stages"] = {
         "seed": recipe["stages"]["seed"],
         "train-backward": recipe["stages"]["train-backward"],
