@@ -52,7 +52,7 @@ def test_killed_server_has_the_old_commit_or_the_new_one(tmp_path):
     hub = start_hub(tmp_path / "store")
     hub.api().create_repo("demo/crash")
     rng, version, acknowledged = random.Random(7), 0, {}
-    for _ in range(8):
+    for _ in range(6):
         writer = Writer(hub, version)
         writer.start()
         time.sleep(rng.uniform(0.1, 0.3))
@@ -65,7 +65,7 @@ def test_killed_server_has_the_old_commit_or_the_new_one(tmp_path):
         assert head in (writer.version, writer.version + 1)
         version = head
     history = {c.commit_id: c.title for c in hub.api().list_repo_commits("demo/crash")}
-    assert len(acknowledged) > 8, "the server was killed too early to test anything"
+    assert len(acknowledged) > 6, "the server was killed too early to test anything"
     for number, commit in acknowledged.items():
         assert history[commit] == f"{number} "
     assert versions(hub, acknowledged[min(acknowledged)])["mid.txt"] == {min(acknowledged)}

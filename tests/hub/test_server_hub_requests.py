@@ -267,7 +267,7 @@ HEADERS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(FORMS + OTHERS
 QUERIES = ["", "limit=x", "cursor=-1", "limit=99999999999999999999", "cursor=999999&limit=0", "expand=1"]
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     template=st.sampled_from(PATHS),

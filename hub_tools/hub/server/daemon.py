@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -125,10 +126,16 @@ def stop(store: Path) -> bool:
     if address is None:
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
-        os.kill(address.pid, number)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(address.pid, number)
         deadline = time.monotonic() + _STOP_SECONDS
         while time.monotonic() < deadline:
-            if not is_held(address.store):
+            if not _holds(address):
                 return True
             time.sleep(_POLL_SECONDS)
     raise HubServerError(f"The Hub with pid {address.pid} does not end")
+
+
+def _holds(address: Address) -> bool:
+    """Whether that very process still has the store; another may have taken it over already."""
+    return is_held(address.store) and read_holder(address.store).get("pid", address.pid) == address.pid

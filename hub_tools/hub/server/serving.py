@@ -23,27 +23,32 @@ _GRACE_SECONDS = 3
 def serve_store(path: Path, port: int, host: str, namespace: str, token: str | None) -> None:
     """Serve until a signal ends it; see `hub_tools.hub.server.serve`."""
     _check(host, port, namespace, token)
-    os.umask(0o077)
     path = prepare_folder(path)
-    lock = StoreLock(path)
+    umask = os.umask(0o077)
     try:
-        with _listen(host, port) as listener:
-            store = Store(path)
-            store.blobs.clear_incoming()
-            account = store.accounts.owner(namespace, token)
-            address = _address(host, listener.getsockname()[1])
-            print(f"export HF_ENDPOINT=http://{address} HF_TOKEN={account.token}", flush=True)
-            print(f"This token may write to the namespace {namespace!r}; the store is {path}", flush=True)
-            holder = {
-                "endpoint": f"http://{address}",
-                "namespace": namespace,
-                "pid": os.getpid(),
-                "store": store.id,
-            }
-            lock.publish(holder)
-            _run(store, listener, address)
+        lock = StoreLock(path)
+        try:
+            with _listen(host, port) as listener:
+                _serve_locked(
+                    lock, path, listener, _address(host, listener.getsockname()[1]), namespace, token
+                )
+        finally:
+            lock.release()
     finally:
-        lock.release()
+        os.umask(umask)
+
+
+def _serve_locked(
+    lock: StoreLock, path: Path, listener: socket.socket, address: str, namespace: str, token: str | None
+) -> None:
+    store = Store(path)
+    store.blobs.clear_incoming()
+    account = store.accounts.owner(namespace, token)
+    endpoint = f"http://{address}"
+    lock.publish({"endpoint": endpoint, "namespace": namespace, "pid": os.getpid(), "store": store.id})
+    print(f"export HF_ENDPOINT={endpoint} HF_TOKEN={account.token}", flush=True)
+    print(f"This token may write to the namespace {namespace!r}; the store is {path}", flush=True)
+    _run(store, listener, address)
 
 
 def _run(store: Store, listener: socket.socket, address: str) -> None:

@@ -53,7 +53,7 @@ def pack(tree: Tree) -> bytes:
     return zlib.compress(json.dumps(tree, sort_keys=True).encode(), 1)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def unpack(packed: bytes) -> Tree:
     """Read a packed tree; the result is shared between requests and must not be changed."""
     return {path: Entry(*fields) for path, fields in json.loads(zlib.decompress(packed)).items()}
@@ -86,7 +86,7 @@ def check_no_clash(tree: Tree) -> None:
             raise bad_request(f"{folder!r} would be both a file and a folder; delete the file first")
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def folder_ids(packed: bytes) -> Mapping[str, str]:
     """Git's tree ids of all folders of a packed tree, the root under the empty path."""
     tree = unpack(packed)
