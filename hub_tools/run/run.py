@@ -82,7 +82,7 @@ class Run:
                         f"--only {only} needs {node.name}, which is not up to date; run without --only"
                     )
                 if found is None and not checked:
-                    serving.check()
+                    serving.check(self._pinner.published)
                     checked = True
                 yield self._up_to_date(node, found) if found else self._make(node, pinned, runner, publisher)
 

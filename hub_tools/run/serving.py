@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,14 +48,17 @@ class Serving:
         for process in self._processes.values():
             process.stop()
 
-    def check(self) -> None:
-        """Make sure that every endpoint with a URL answers, before anything runs.
+    def check(self, published: Container[str]) -> None:
+        """Make sure that the endpoints with a URL answer, before anything runs.
+
+        An endpoint for a model that this recipe is yet to train cannot be up; it is checked when needed.
 
         Raises:
-            EndpointDown: one does not.
+            EndpointDown: one does not answer.
         """
         for name, section in self._recipe.file.endpoints.items():
-            if section.url:
+            to_be_trained = section.model in self._recipe.file.stages and section.model not in published
+            if section.url and not to_be_trained:
                 self._info(name, section.url)
 
     def asked(self, name: str, model: Ref) -> Asked:
@@ -127,8 +130,9 @@ class Serving:
         try:
             return asyncio.run(ask())
         except EndpointDown as error:
+            model = self._recipe.file.endpoints[name].model
             raise EndpointDown(
-                f"endpoints.{name}: {error}; start it, or mend endpoints.{name}.url"
+                f"endpoints.{name}: {error}; serve {model} there, or mend endpoints.{name}.url"
             ) from error
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_support import HubAddress, backforth, small_recipe, write_lines, write_recipe
+from run_support import BASE, HubAddress, backforth, small_recipe, write_lines, write_recipe
 
 
 @pytest.fixture
@@ -75,19 +75,13 @@ def test_a_node_that_makes_other_rows_is_refused(
 
 
 def test_an_endpoint_that_does_not_answer_is_found_before_anything_runs(
-    empty_hub: HubAddress, tmp_path: Path, recipe: dict[str, Any]
+    hub: HubAddress, tmp_path: Path, recipe: dict[str, Any]
 ) -> None:
-    recipe["endpoints"] = {"rewriter": {"model": "seed-model", "url": "http://127.0.0.1:9"}}
-    recipe["stages"]["seed-model"] = {
-        "stage": "gguf",
-        "package": "x==1",
-        "sha256": "0" * 64,
-        "license": "mit",
-    }
-    recipe["stages"]["seed-model"]["repo"] = "x-1m"
-    code, line = refusal(empty_hub, tmp_path, recipe)
+    recipe["endpoints"] = {"rewriter": {"model": BASE, "url": "http://127.0.0.1:9"}}
+    code, line = refusal(hub, tmp_path, recipe)
     assert code == 1
     assert "endpoints.rewriter: http://127.0.0.1:9 does not answer" in line
+    assert line.endswith(f"serve {BASE} there, or mend endpoints.rewriter.url")
     assert not (tmp_path / "work" / "demo" / "refused" / "seed").exists()
 
 
