@@ -191,7 +191,13 @@ class Publisher:
 
     def _sources(self, made: Made) -> list[Source]:
         refs = [
-            Source(name=name, uri=ref.uri, version=ref.version, rows=None, license=self._license_of(ref))
+            Source(
+                name=name,
+                uri=ref.uri,
+                version=ref.version,
+                rows=self._rows(ref, made.node.reads[name].config),
+                license=self._license_of(ref),
+            )
             for name, ref in made.pinned.refs.items()
         ]
         files = [
@@ -201,11 +207,27 @@ class Publisher:
         return refs + files
 
     def _found_licenses(self, made: Made) -> list[str]:
-        """Return every licence among the rows, the sources and the model that wrote the text."""
-        refs = [*made.pinned.refs.values(), *([made.pinned.model] if made.pinned.model else [])]
+        """Return every licence among the rows, the datasets they come from, and the model that wrote the
+        text.
+
+        A model that a data stage only measures with (its tokenizer) lends no words; a training's base does.
+        """
+        refs = [ref for ref in made.pinned.refs.values() if made.model or ref.kind == "dataset"]
+        refs += [made.pinned.model] if made.pinned.model else []
         own = [made.model.license] if made.model and made.model.license else []
         found = [*own, *made.statistics.licenses, *(self._license_of(ref) or "unknown" for ref in refs)]
         return sorted(set(found)) or ["unknown"]
+
+    def _rows(self, ref: Ref, config: str | None) -> int | None:
+        """Return how many rows a config of an input has (all that it kept without one), if its provenance
+        says so.
+        """
+        statement = self._hub.read_json(ref, PROVENANCE) if ref.kind == "dataset" else None
+        if statement is None:
+            return None
+        run = provenance.run_details(statement)
+        rows: int | None = run.get("rows", {}).get(config, run.get("kept"))
+        return rows
 
     def _license_of(self, ref: Ref) -> str | None:
         if ref.uri not in self._licenses:
