@@ -13,6 +13,7 @@ from hub_tools.errors import BackforthError
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the run shows its own
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads of torch leave the cores to others
 
 app = typer.Typer(
     no_args_is_help=True,

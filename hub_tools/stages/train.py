@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 
@@ -12,6 +12,9 @@ from hub_tools.records import Mixed, Seed
 from hub_tools.stages.registry import MODEL, Build, Input, Inputs, Model, Render, StageConfig, stage
 from training.settings import TrainSettings
 from training.views import SEED_TAG, Pair, backward_pair, forward_pair
+
+if TYPE_CHECKING:
+    from training.trainer import StepEvent
 
 
 class TrainConfig(TrainSettings, StageConfig):
@@ -71,7 +74,6 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
     from training.errors import TrainingError
     from training.publish import Base
     from training.sft import train
-    from training.trainer import StepEvent
 
     def on_step(event: StepEvent) -> None:
         inputs.tick(1, note=f"loss {event.loss:.2f} · {event.tokens_per_second:.0f} tokens/s")
