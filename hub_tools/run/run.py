@@ -131,10 +131,11 @@ def open_hub(recipe: Recipe) -> Hub:
     section = recipe.file.hub
     if section.endpoint == EMBEDDED:
         from hub_tools.hub.server import HubServerError
-        from hub_tools.hub.server.daemon import ensure
+        from hub_tools.hub.server.daemon import ensure, owner
 
+        store = Path(section.store)
         try:
-            address = ensure(Path(section.store), section.port, recipe.file.namespace)
+            address = ensure(store, section.port, owner(store, recipe.file.namespace))
         except HubServerError as error:
             raise BackforthError(f"{recipe.where}: the embedded Hub did not start: {error}") from error
         return Hub(address.endpoint, address.token, section.private)

@@ -10,7 +10,7 @@ import pytest
 from hub_support import ROOT, start_hub
 
 from hub_tools.hub.server import HubServerError, serve
-from hub_tools.hub.server.daemon import ensure, running, stop
+from hub_tools.hub.server.daemon import ensure, owner, running, stop
 
 
 @pytest.fixture
@@ -30,8 +30,11 @@ def test_ensure_starts_once_and_stop_ends_it(store, monkeypatch, tmp_path):
     assert os.getsid(first.pid) == first.pid != os.getsid(0)
     with pytest.raises(HubServerError, match="serves the namespace 'demo', not 'else'"):
         ensure(store, 0, "else")
+    assert owner(store, "else") == "demo"
     assert stop(store) is True
     assert running(store) is None
+    assert owner(store, "else") == "demo"
+    assert owner(tmp_path / "new", "else") == "else"
     second = ensure(store, 0)
     assert (second.token, second.pid != first.pid) == (first.token, True)
 

@@ -95,6 +95,15 @@ def test_a_namespace_of_somebody_else_is_found_before_anything_runs(
     assert "cannot write to the namespace 'somebody'; set `namespace:` to one of demo" in line
 
 
+def test_the_embedded_hub_stays_with_the_namespace_it_was_made_for(
+    empty_hub: HubAddress, tmp_path: Path, recipe: dict[str, Any]
+) -> None:
+    recipe["namespace"] = "somebody"
+    code, line = refusal(empty_hub, tmp_path, recipe)
+    assert code == 1
+    assert "belongs to demo and cannot write to the namespace 'somebody'" in line
+
+
 def test_a_wrong_token_is_named(empty_hub: HubAddress, tmp_path: Path, recipe: dict[str, Any]) -> None:
     recipe["hub"] = {"endpoint": empty_hub.endpoint}
     code, line = refusal(empty_hub, tmp_path, recipe, HF_TOKEN="hf_nonsense")

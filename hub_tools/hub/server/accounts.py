@@ -87,6 +87,10 @@ class Accounts:
         self._save()
         return account
 
+    def first_user(self) -> str | None:
+        """The user that the store was made for, who has its oldest write token; None in a new store."""
+        return next((a.user for a in self._accounts if a.role == "write"), None)
+
     def known(self, user: str) -> Account | None:
         """The user's write token, if there is one already."""
         return next((a for a in self._accounts if a.user == user and a.role == "write"), None)

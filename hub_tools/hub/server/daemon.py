@@ -62,6 +62,13 @@ def _answers(endpoint: str, store_id: str, pid: int) -> bool:
     return bool(found == {"store": store_id, "pid": pid})
 
 
+def owner(store: Path, default: str) -> str:
+    """The namespace that a store serves or was made for; `default` for a store that is new."""
+    store = store.expanduser().absolute()
+    address = running(store)
+    return address.namespace if address else Accounts(store).first_user() or default
+
+
 def ensure(store: Path, port: int, namespace: str = "demo") -> Address:
     """Return the store's live server, started in the background if there is none.
 
