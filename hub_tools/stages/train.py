@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from hub_tools.errors import DataError
 from hub_tools.records import Mixed, Seed
@@ -21,6 +21,17 @@ class TrainConfig(TrainSettings, StageConfig):
     """Settings of a training; see `training.settings`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FinalConfig(TrainConfig):
+    """Settings of the final training."""
+
+    merge: bool | None = Field(
+        None,
+        description="Publish the model with the adapter merged in; null does so, since such a model "
+        "loads without "
+        "peft. Only for lora and qlora.",
+    )
 
 
 @stage(
@@ -60,8 +71,10 @@ def train_forward(config: TrainConfig, render: Render) -> Build:
     reads={"pairs": Input(Mixed, "mix"), "base": Input(MODEL)},
     writes=MODEL,
 )
-def train_final(config: TrainConfig, render: Render) -> Build:
+def train_final(config: FinalConfig, render: Render) -> Build:
     """The final model: trained on the mix of seed pairs and web pairs, each with its source's tag."""
+    if config.method != "full" and config.merge is None:
+        config = config.model_copy(update={"merge": True})
 
     def view(rows: Iterable[Mixed]) -> list[Pair]:
         return [Pair(row.id, row.prompt, row.completion) for row in rows]

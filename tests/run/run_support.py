@@ -116,7 +116,7 @@ def small_recipe(folder: Path, hub: HubAddress, name: str) -> dict[str, Any]:
             "rewrite": {"marks": "none", **asking},
             "distill": dict(asking),
             "mix": {},
-            "train-final": {"reads": {"base": BASE}, "merge": True, **training},
+            "train-final": {"reads": {"base": BASE}, **training},
             "report": {},
         },
     }
