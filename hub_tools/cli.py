@@ -84,6 +84,23 @@ def plan(recipe: RecipeArgument, overrides: SetOption = None) -> None:
 
 
 @app.command()
+def stages(
+    name: Annotated[str | None, typer.Argument(help="A stage; all of them without one.")] = None,
+) -> None:
+    """List the stages that a recipe may use, or explain every setting of one."""
+    from rich.console import Console
+
+    from hub_tools.run.summary import print_settings, print_stages
+    from hub_tools.stages.registry import get_stage, known_stages
+
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if name is None:
+        print_stages(console, known_stages())
+    else:
+        print_settings(console, get_stage(name, "backforth stages"))
+
+
+@app.command()
 def train(
     role: Annotated[str, typer.Argument(help="backward, forward or final.")],
     base: Annotated[str, typer.Option(help="The base model: ns/name@revision.")],
@@ -206,6 +223,6 @@ def main() -> None:
     except BackforthError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("stopped; run it again to go on", err=True)
-        raise SystemExit(130) from None
+    except OSError as error:
+        typer.echo(f"error: {error}; what is published is safe, run again once that is mended", err=True)
+        raise SystemExit(1) from None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
@@ -13,6 +14,7 @@ from hub_tools.recipe import EMBEDDED, Recipe
 from hub_tools.run.outcome import Outcome
 from hub_tools.run.pinning import short
 from hub_tools.run.run import Step
+from hub_tools.stages.registry import Stage
 
 
 def print_outcomes(console: Console, hub: Hub, outcomes: Sequence[Outcome]) -> None:
@@ -51,6 +53,29 @@ def print_plan(console: Console, steps: Sequence[Step]) -> None:
             state = "would run"
         table.add_row(step.node.name, step.node.repo, short(step.fingerprint or "") or "not known yet", state)
     console.print(table)
+
+
+def print_stages(console: Console, stages: Mapping[str, Stage]) -> None:
+    """Print one line a stage: what it makes, what it reads, whom it asks."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("stage", "makes", "reads", "asks"):
+        table.add_column(heading)
+    for name, stage in sorted(stages.items()):
+        reads = "nodes of any kind" if stage.reads_nodes else ", ".join(stage.reads)
+        table.add_row(name, stage.summary, reads, stage.asks or "")
+    console.print(table)
+
+
+def print_settings(console: Console, stage: Stage) -> None:
+    """Print every setting of a stage with its default and what it does."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("setting", "default", "what it does"):
+        table.add_column(heading, no_wrap=heading == "setting")
+    for name, field in stage.config.model_fields.items():
+        default = "must be set" if field.is_required() else json.dumps(field.default)
+        table.add_row(name, default, field.description)
+    console.print(stage.summary, highlight=False)
+    console.print(table, markup=False)
 
 
 def print_next(console: Console, recipe: Recipe, hub: Hub, outcomes: Sequence[Outcome]) -> None:

@@ -261,17 +261,23 @@ def stage(
     return register
 
 
+def known_stages() -> Mapping[str, Stage]:
+    """Return every stage by name."""
+    import hub_tools.stages  # noqa: F401  (registers them)
+
+    return STAGES
+
+
 def get_stage(name: str, where: str) -> Stage:
     """Return a stage by name; `where` is the recipe key to name in the error.
 
     Raises:
         RecipeError: there is none of that name.
     """
-    import hub_tools.stages  # noqa: F401  (registers them)
-
-    if name not in STAGES:
-        raise RecipeError(f"{where}: there is no stage {name!r}; there are {', '.join(sorted(STAGES))}")
-    return STAGES[name]
+    known = known_stages()
+    if name not in known:
+        raise RecipeError(f"{where}: there is no stage {name!r}; there are {', '.join(sorted(known))}")
+    return known[name]
 
 
 def carry(row: Row) -> dict[str, Any]:
