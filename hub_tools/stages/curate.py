@@ -76,7 +76,7 @@ def curate(config: CurateConfig, render: Render) -> Ask[Backtranslated, Scored]:
         parse=parse,
         request=_request(config),
         kept=lambda rows: _keeper(config, rows),
-        note=parse_rate,
+        note=lambda rows: _note(config, rows),
     )
 
 
@@ -108,11 +108,28 @@ def _keeper(config: CurateConfig, rows: Iterable[Scored]) -> Callable[[Scored], 
     return lambda row: row.id in kept
 
 
-def parse_rate(rows: Iterable[Scored]) -> str:
-    """Say how many judgements held a valid score; the paper reports 88 %."""
+def _note(config: CurateConfig, rows: Iterable[Scored]) -> str:
+    """Say how many judgements held a score, whether the judge wrote freely, and how pairs were chosen."""
     values = [row.score is not None for row in rows]
     share = sum(values) / len(values) if values else 0.0
-    return (
+    parsed = (
         f"A valid score of 1 to 5 could be read in {sum(values)} of {len(values)} judgements "
         f"({share:.0%}; the paper: 88 %)."
     )
+    held = (
+        "The judge was held to the form of its answer by a grammar, so this rate says nothing of "
+        "how it judges freely."
+        if config.grammar
+        else "The judge wrote freely."
+    )
+    kept = {
+        "score": f"Pairs with a score of {config.min_score:g} or more are kept.",
+        "expected_score": "Pairs are kept by the mean score under the judge's own probabilities, "
+        f"{config.min_score:g} or more, not by the score that was written.",
+    }[config.keep_by]
+    room = (
+        f" At most {config.keep_share:.0%} of all pairs are kept, the best first."
+        if config.keep_share
+        else ""
+    )
+    return f"{parsed} {held} {kept}{room}"
