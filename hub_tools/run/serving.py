@@ -92,9 +92,7 @@ class Serving:
         return Served(base.repo, base.sha, model)
 
     def _embedded(self, served: Served) -> str:
-        """Return the address of the process that serves a base; it is started anew when it needs one more
-        adapter.
-        """
+        """Return the address of the process that serves a base; one more adapter means starting it anew."""
         from hub_tools.endpoints.server import EndpointServerError, ServerOptions
         from hub_tools.endpoints.server.process import EndpointProcess
 

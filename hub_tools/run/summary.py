@@ -79,9 +79,7 @@ def print_settings(console: Console, stage: Stage) -> None:
 
 
 def print_next(console: Console, recipe: Recipe, hub: Hub, outcomes: Sequence[Outcome]) -> None:
-    """Say how another program loads the results, and how the same recipe goes to the real Hub and a real
-    TGI.
-    """
+    """Say how another program loads the results, and how the recipe goes to the real Hub and a real TGI."""
     datasets = [outcome.ref for outcome in outcomes if outcome.ref.kind == "dataset"]
     models = [outcome.ref for outcome in outcomes if outcome.ref.kind == "model"]
     lines = []
