@@ -8,7 +8,7 @@ import asyncio
 import dataclasses
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,12 @@ class Spent:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    def count(self, entry: Mapping[str, Any]) -> None:
+        """Add one answer of the journal."""
+        self.requests += 1
+        self.prompt_tokens += entry.get("prompt_tokens", 0)
+        self.completion_tokens += entry.get("completion_tokens", 0)
 
 
 @dataclass(slots=True)
@@ -88,30 +94,29 @@ class Generator:
     def outcomes(self, rows: Iterable[Row]) -> Iterator[Row | Rejected]:
         """Yield each row's outcome, in order, from the journal alone."""
         for row in rows:
-            yield self._outcome(row)
+            found = self._read(row, self.spent)
+            if isinstance(found, ChatRequest):
+                raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
+            yield found
 
     async def _settle(self, row: Row, client: EndpointClient) -> Row | Rejected:
-        result: Row | Reject = Reject("not_asked")
-        for attempt in range(self.config.attempts):
-            request = self._request(row, attempt)
-            key = request.key(self.asked.sha)
-            entry = self.journal.get(key)
-            if entry is None:
-                entry = await self._ask(request, client)
-                await self.journal.put(key, entry)
-            result = self._parse(entry, request, row)
-            if not isinstance(result, Reject) or "refused" in entry:
-                break
-        return rejected(row, result) if isinstance(result, Reject) else result
+        """Ask until the journal holds what the row's outcome needs."""
+        while isinstance(found := self._read(row, Spent()), ChatRequest):
+            await self.journal.put(found.key(self.asked.sha), await self._ask(found, client))
+        return found
 
-    def _outcome(self, row: Row) -> Row | Rejected:
+    def _read(self, row: Row, spent: Spent) -> Row | Rejected | ChatRequest:
+        """Return the row's outcome as the journal has it, or the request that is still to be asked.
+
+        A reject is asked again with another seed, as often as the stage says; a refusal is final.
+        """
         result: Row | Reject = Reject("not_asked")
         for attempt in range(self.config.attempts):
             request = self._request(row, attempt)
             entry = self.journal.get(request.key(self.asked.sha))
             if entry is None:
-                raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
-            self._count(entry)
+                return request
+            spent.count(entry)
             result = self._parse(entry, request, row)
             if not isinstance(result, Reject) or "refused" in entry:
                 break
@@ -167,11 +172,6 @@ class Generator:
             completion_tokens=completion.completion_tokens,
             prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest(),
         )
-
-    def _count(self, entry: dict[str, Any]) -> None:
-        self.spent.requests += 1
-        self.spent.prompt_tokens += entry.get("prompt_tokens", 0)
-        self.spent.completion_tokens += entry.get("completion_tokens", 0)
 
 
 def request_seed(run_seed: int, stage: str, row_id: str, attempt: int) -> int:
