@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from hub_tools.errors import BackforthError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the run shows its own
@@ -55,15 +58,13 @@ def run(
     Nothing is lost when it is stopped or killed: run it again and it goes on. A node that is up to date does
     not run.
     """
-    from rich.console import Console
-
     from hub_tools.recipe import load
     from hub_tools.run.run import Run
     from hub_tools.run.summary import print_next, print_outcomes
 
     bound = Run(load(recipe, overrides or []))
     outcomes = list(bound.run(only))
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = _console()
     if all(outcome.state == "up to date" for outcome in outcomes):
         console.print("Everything is up to date: every fingerprint is on the Hub, and nothing ran.")
     print_outcomes(console, bound.hub, outcomes)
@@ -73,14 +74,12 @@ def run(
 @app.command()
 def plan(recipe: RecipeArgument, overrides: SetOption = None) -> None:
     """Show what `run` would do: which nodes are up to date and which would run, with their fingerprints."""
-    from rich.console import Console
-
     from hub_tools.recipe import load
     from hub_tools.run.run import Run
     from hub_tools.run.summary import print_plan
 
     bound = Run(load(recipe, overrides or []))
-    print_plan(Console(width=None if sys.stdout.isatty() else 200), list(bound.plan()))
+    print_plan(_console(), list(bound.plan()))
 
 
 @app.command()
@@ -88,12 +87,10 @@ def stages(
     name: Annotated[str | None, typer.Argument(help="A stage; all of them without one.")] = None,
 ) -> None:
     """List the stages that a recipe may use, or explain every setting of one."""
-    from rich.console import Console
-
     from hub_tools.run.summary import print_settings, print_stages
     from hub_tools.stages.registry import get_stage, known_stages
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = _console()
     if name is None:
         print_stages(console, known_stages())
     else:
@@ -122,8 +119,6 @@ def train(
 
     The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem.
     """
-    from rich.console import Console
-
     from hub_tools.run.run import Run
     from hub_tools.run.single import training_recipe
     from hub_tools.run.summary import print_next, print_outcomes
@@ -131,7 +126,7 @@ def train(
     recipe = training_recipe(role, base, dataset, method, config, overrides or [], namespace, name)
     bound = Run(recipe)
     outcomes = list(bound.run())
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = _console()
     print_outcomes(console, bound.hub, outcomes)
     print_next(console, bound.recipe, bound.hub, outcomes)
 
@@ -196,22 +191,28 @@ def endpoint_serve(
     shell.
     """
     from hub_tools.endpoints.server import EndpointServerError, ServerOptions, serve
-    from hub_tools.endpoints.server.options import TOKEN_VARIABLE
+    from hub_tools.endpoints.server.options import TOKEN_VARIABLE, parse_adapter
 
-    pairs = [item.partition("=") for item in adapter or []]
-    options = ServerOptions(
-        model=model,
-        adapters={name: place for name, _, place in pairs},
-        host=host,
-        port=port,
-        max_batch_size=max_batch_size,
-        threads=threads,
-        token=os.environ.get(TOKEN_VARIABLE),
-    )
     try:
+        options = ServerOptions(
+            model=model,
+            adapters=dict(parse_adapter(text) for text in adapter or []),
+            host=host,
+            port=port,
+            max_batch_size=max_batch_size,
+            threads=threads,
+            token=os.environ.get(TOKEN_VARIABLE) or None,
+        )
         serve(options)
     except EndpointServerError as error:
         raise BackforthError(str(error)) from error
+
+
+def _console() -> Console:
+    """Standard output; wide where no terminal sets the width, so that tables stay whole in files."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 200)
 
 
 def main() -> None:

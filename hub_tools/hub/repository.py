@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +37,11 @@ class Ref:
     def uri(self) -> str:
         """The address that provenance statements use."""
         return f"hf://{'datasets/' if self.kind == 'dataset' else ''}{self.repo}@{self.sha}"
+
+    @property
+    def revision(self) -> str:
+        """The revision as people read it: the version, else the first digits of the sha."""
+        return self.version or self.sha[:12]
 
 
 class Hub:
@@ -123,6 +129,16 @@ class Hub:
                     token=self.token or False,
                 )
             )
+
+    def matching(self, ref: Ref, patterns: Sequence[str]) -> dict[str, Path]:
+        """Download the files of a repo that match patterns; return them by path in the repo, sorted."""
+        folder = self.fetch(ref, patterns)
+        paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        return {
+            name: paths[name]
+            for name in sorted(paths)
+            if any(fnmatch(name, pattern) for pattern in patterns)  # the cache may hold others, too
+        }
 
     def file(self, ref: Ref, name: str) -> Path | None:
         """Download one file of a repo at a commit; None where the repo has none of that name."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,7 +64,7 @@ class NodeInputs:
     def published(self, name: str) -> tuple[str, str, str]:
         """Return an input's repo, sha and version."""
         ref = self._pinned.refs[name]
-        return ref.repo, ref.sha, ref.version or ref.sha[:12]
+        return ref.repo, ref.sha, ref.revision
 
     def files(self) -> Sequence[Path]:
         """Return local copies of the source files, in order."""
@@ -84,7 +83,7 @@ class NodeInputs:
 
     def _origin(self, name: str) -> str:
         ref, config = self._pinned.refs[name], self._node.reads[name].config
-        return f"{ref.repo}@{ref.version or ref.sha[:12]}" + (f" ({config})" if config else "")
+        return f"{ref.repo}@{ref.revision}" + (f" ({config})" if config else "")
 
     def _shards(self, name: str) -> list[Path]:
         return shards(self._hub, self._pinned.refs[name], self._config(self._node.reads[name]))
@@ -102,12 +101,10 @@ def shards(hub: Hub, ref: Ref, config: str | None) -> list[Path]:
         DataError: there is no Parquet file there.
     """
     patterns = [f"data/{config}/*.parquet"] if config else _default_patterns(hub, ref)
-    folder = hub.fetch(ref, patterns)
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.parquet"))
-    found = [name for name in names if any(fnmatch(name, pattern) for pattern in patterns)]
+    found = [path for name, path in hub.matching(ref, patterns).items() if name.endswith(".parquet")]
     if not found:
-        raise DataError(f"{ref.repo}@{ref.version or ref.sha[:12]} has no file like {patterns[0]}")
-    return [folder / name for name in found]
+        raise DataError(f"{ref.repo}@{ref.revision} has no file like {patterns[0]}")
+    return found
 
 
 def _default_patterns(hub: Hub, ref: Ref) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -119,14 +118,8 @@ class Pinner:
         owner, name, pattern = [*source.removeprefix(HUB_FILES).split("/", 2), "", ""][:3]
         name, _, revision = name.partition("@")
         ref = self._hub.pin(f"{owner}/{name}", "dataset", revision or None)
-        folder = self._hub.fetch(ref, [pattern])
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
-        named = [(path, path.relative_to(folder).as_posix()) for path in found]
-        return [
-            SourceFile(path, f"{ref.uri}/{name}", sha256(path))
-            for path, name in named
-            if fnmatch(name, pattern)
-        ]
+        found = self._hub.matching(ref, [pattern])
+        return [SourceFile(path, f"{ref.uri}/{name}", sha256(path)) for name, path in found.items()]
 
 
 def settings(node: Node) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from hub_tools.run.outcome import Made
 from hub_tools.run.parquet import ShardWriter
 from hub_tools.run.pinning import Pinned
 from hub_tools.run.serving import Serving
-from hub_tools.stages.registry import Ask, AskConfig, Build, Tick, Transform
+from hub_tools.stages.registry import Ask, AskConfig, Build, Extras, Tick, Transform
 
 
 class Runner:
@@ -111,8 +111,6 @@ class Runner:
 
     def _choose(self, task: Ask[Any, Any], made: Made, work: Path) -> None:
         """Write the config `kept`, where the stage has one, and the stage's note on its rows."""
-        from hub_tools.stages.registry import Extras
-
         stage = made.node.stage
         assert isinstance(stage.writes, type)
         record = stage.writes

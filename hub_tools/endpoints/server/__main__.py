@@ -7,7 +7,7 @@ import os
 import sys
 
 from hub_tools.endpoints.server import DEFAULT_PORT, EndpointServerError, ServerOptions, serve
-from hub_tools.endpoints.server.options import TOKEN_VARIABLE
+from hub_tools.endpoints.server.options import TOKEN_VARIABLE, parse_adapter
 from hub_tools.endpoints.server.parent import exit_with_parent
 
 
@@ -58,10 +58,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _adapter(text: str) -> tuple[str, str]:
-    name, found, reference = text.partition("=")
-    if not (name and found and reference):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=REPO[@REV] or NAME=FOLDER")
-    return name, reference
+    try:
+        return parse_adapter(text)
+    except EndpointServerError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

@@ -45,6 +45,14 @@ class ServerOptions:
                 raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be at least 1.")
 
 
+def parse_adapter(text: str) -> tuple[str, str]:
+    """Read `NAME=REPO[@REV]` or `NAME=FOLDER`; raises `EndpointServerError` for anything else."""
+    name, found, reference = text.partition("=")
+    if not (name and found and reference):
+        raise EndpointServerError(f"{text!r} is not NAME=REPO[@REV] or NAME=FOLDER")
+    return name, reference
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     if host == "localhost":
