@@ -1,0 +1,23 @@
+"""The command line: one command a verb, no logic of its own."""
+
+from __future__ import annotations
+
+import typer
+
+from hub_tools.cli import endpoint, hub, runs  # noqa: F401  (they add their verbs)
+from hub_tools.cli.app import app
+from hub_tools.errors import BackforthError
+
+
+def main() -> None:
+    """Run the command line; what a user can mend ends as one line on standard error and a code other than
+    0.
+    """
+    try:
+        app()
+    except BackforthError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        typer.echo(f"error: {error}; what is published is safe, run again once that is mended", err=True)
+        raise SystemExit(1) from None

@@ -1,0 +1,96 @@
+"""The verbs that run things: `run`, `plan`, `stages`, `train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hub_tools.cli.app import RecipeArgument, SetOption, app, console
+
+
+@app.command()
+def run(
+    recipe: RecipeArgument,
+    only: Annotated[
+        str | None, typer.Option(help="Run this node alone; what it reads must be published.")
+    ] = None,
+    overrides: SetOption = None,
+) -> None:
+    """Run a recipe: every node whose fingerprint is not published yet, in order.
+
+    Nothing is lost when it is stopped or killed: run it again and it goes on. A node that is up to date does
+    not run.
+    """
+    from hub_tools.recipe import load
+    from hub_tools.run.run import Run
+    from hub_tools.run.summary import print_next, print_outcomes
+
+    bound = Run(load(recipe, overrides or []))
+    outcomes = list(bound.run(only))
+    out = console()
+    if all(outcome.state == "up to date" for outcome in outcomes):
+        out.print("Everything is up to date: every fingerprint is on the Hub, and nothing ran.")
+    print_outcomes(out, bound.hub, outcomes)
+    print_next(out, bound.recipe, bound.hub, outcomes)
+
+
+@app.command()
+def plan(recipe: RecipeArgument, overrides: SetOption = None) -> None:
+    """Show what `run` would do: which nodes are up to date and which would run, with their fingerprints."""
+    from hub_tools.recipe import load
+    from hub_tools.run.run import Run
+    from hub_tools.run.summary import print_plan
+
+    bound = Run(load(recipe, overrides or []))
+    print_plan(console(), list(bound.plan()))
+
+
+@app.command()
+def stages(
+    name: Annotated[str | None, typer.Argument(help="A stage; all of them without one.")] = None,
+) -> None:
+    """List the stages that a recipe may use, or explain every setting of one."""
+    from hub_tools.run.summary import print_settings, print_stages
+    from hub_tools.stages.registry import get_stage, known_stages
+
+    out = console()
+    if name is None:
+        print_stages(out, known_stages())
+    else:
+        print_settings(out, get_stage(name, "backforth stages"))
+
+
+@app.command()
+def train(
+    role: Annotated[str, typer.Argument(help="backward, forward or final.")],
+    base: Annotated[str, typer.Option(help="The base model: ns/name@revision.")],
+    dataset: Annotated[
+        str, typer.Option(help="Seed pairs (backward, forward) or a mix (final): ns/name@revision.")
+    ],
+    method: Annotated[str, typer.Option(help="full, lora or qlora.")] = "qlora",
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file with the training's settings, such as one of training/configs."),
+    ] = None,
+    overrides: SetOption = None,
+    namespace: Annotated[
+        str | None, typer.Option(help="Who owns the published model; the dataset's owner by default.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="First part of the published model's name.")] = "backforth",
+) -> None:
+    """Train one model on a published dataset and publish it, outside any recipe.
+
+    The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem.
+    """
+    from hub_tools.run.run import Run
+    from hub_tools.run.single import training_recipe
+    from hub_tools.run.summary import print_next, print_outcomes
+
+    recipe = training_recipe(role, base, dataset, method, config, overrides or [], namespace, name)
+    bound = Run(recipe)
+    outcomes = list(bound.run())
+    out = console()
+    print_outcomes(out, bound.hub, outcomes)
+    print_next(out, bound.recipe, bound.hub, outcomes)
