@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
+
+from dataset_cards.lengths import PairLengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +60,76 @@ class ModelUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Rows of one corpus under one licence, for the attribution that is due."""
+
+    source: str
+    license: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row to show: `head` above (the instruction), `columns` side by side (web text, rewritten, …)."""
+
+    id: str
+    head: Mapping[str, str]
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChanges:
+    """How the rows of a config differ from those of another version, told apart by their ids."""
+
+    added: int
+    dropped: int
+    changed: int
+    same: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is new since an earlier version: rows by config; settings and inputs as (name, before, now)."""
+
+    since: str
+    rows: Mapping[str, RowChanges] = field(default_factory=dict)
+    settings: Sequence[tuple[str, str, str]] = ()
+    inputs: Sequence[tuple[str, str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A box of the lineage drawing; `key` is its address (`hf://…@sha`), `lines` stand under its title.
+
+    A `foreign` step is a repo that was not published by backforth: lineage ends there.
+    """
+
+    key: str
+    title: str
+    lines: Sequence[str]
+    kind: Literal["dataset", "model", "file", "foreign"]
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """Everything a repo is made of: steps from the corpus to the repo itself, and arrows between their keys."""
+
+    steps: Sequence[Step]
+    arrows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One measured number, for the Hub's `model-index`."""
+
+    task: str
+    dataset: str
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
     """What generation cost: requests answered (journalled ones too), tokens, wall seconds of this run."""
 
@@ -82,6 +155,9 @@ class Common:
     languages: Sequence[str]
     notes: Sequence[str] = ()
     licenses: Sequence[str] = ()  # all that `license` was chosen from; those of sources and models if empty
+    origins: Sequence[Origin] = ()
+    lineage: Lineage | None = None
+    changes: Changes | None = None
     seconds: float = 0.0
 
 
@@ -92,12 +168,15 @@ class DatasetFacts(Common):
     configs: Sequence[Config]
     funnel: Funnel
     statistics: Sequence[tuple[str, str, str]] = ()  # (column, what, value)
-    examples: Sequence[Mapping[str, str]] = ()  # label -> text, untrusted
+    examples: Sequence[Example] = ()  # untrusted texts
+    scores: Mapping[int | None, int] = field(default_factory=dict)  # None: no valid score
+    lengths: PairLengths | None = None
+    tokenizer: str = ""  # whose tokens `lengths` counts: repo@revision
     prompts: Mapping[str, str] = field(default_factory=dict)
     models: Sequence[ModelUse] = ()
     cost: Cost | None = None
     synthetic: bool = False
-    pictures: Sequence[tuple[str, str]] = ()  # (path in the repo, alternative text)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)  # the stage's own, by path in the repo
     body: str = ""  # extra Markdown of the stage's own (the report's tables)
 
 
@@ -114,3 +193,4 @@ class ModelFacts(Common):
     counts: Mapping[str, int] = field(default_factory=dict)
     example_prompt: str = ""  # one prompt as the model was trained on it
     parameters: int | None = None
+    evaluations: Sequence[Evaluation] = ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dataset_cards.escape import visible
-from hub_tools.analysis.lengths import Lengths, PairLengths, quantile
+from dataset_cards.lengths import Lengths, PairLengths, quantile
 from hub_tools.analysis.nodes import NodeSummary
 from hub_tools.analysis.paper import MEAN_TOKENS, TOP_SHARE
 

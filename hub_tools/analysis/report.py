@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from dataset_cards.escape import inline
 from hub_tools.analysis import figures, tables
-from hub_tools.analysis.lengths import PairLengths
+from dataset_cards.lengths import PairLengths
 from hub_tools.analysis.nodes import NodeSummary
 
 __all__ = ["NodeSummary", "report_body"]

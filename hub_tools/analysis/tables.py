@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from dataset_cards.escape import cell, inline
 from dataset_cards.numbers import count, curve, duration, share, sparkline
-from hub_tools.analysis.lengths import PairLengths, Summary
+from dataset_cards.lengths import PairLengths, Summary
 from hub_tools.analysis.nodes import NodeSummary
 from hub_tools.analysis.paper import MEAN_TOKENS, PARSED_SHARE, TOP_SHARE
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hub_tools.analysis.lengths import PairLengths
+from dataset_cards.lengths import PairLengths
 from hub_tools.analysis.nodes import NodeSummary
 from hub_tools.analysis.report import report_body
 from hub_tools.hub.provenance import run_details

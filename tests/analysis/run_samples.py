@@ -6,7 +6,7 @@ import math
 import random
 from collections import Counter
 
-from hub_tools.analysis.lengths import Lengths, PairLengths
+from dataset_cards.lengths import Lengths, PairLengths
 from hub_tools.analysis.report import NodeSummary
 
 

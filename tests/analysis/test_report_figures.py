@@ -10,7 +10,7 @@ import pytest
 from run_samples import LENGTHS, NODES, SCORES, curve, node
 
 from hub_tools.analysis import figures
-from hub_tools.analysis.lengths import Lengths, PairLengths
+from dataset_cards.lengths import Lengths, PairLengths
 
 FIGURES: dict[str, Callable[[], bytes]] = {
     "scores": lambda: figures.score_histogram(SCORES["curate"]),

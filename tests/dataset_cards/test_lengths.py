@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_tools.analysis.lengths import Lengths, Summary, summary
+from dataset_cards.lengths import Lengths, Summary, summary
 
 
 @given(st.lists(st.integers(0, 5000), min_size=2, max_size=60))
