@@ -4,27 +4,218 @@ predicate.
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hub_tools import __version__
+from hub_tools.errors import HubError
+from hub_tools.hub.digests import parquet_digests, sha256
 
+PROVENANCE = "provenance.json"
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:backforth:node:v1"
 LIBRARIES = ("datasets", "huggingface_hub", "peft", "pyarrow", "torch", "transformers", "trl")
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-def statement(
+
+class StatementError(HubError):
+    """A file is no statement that this version of backforth can read; the message says why."""
+
+
+class _Part(BaseModel):
+    """A part of a statement; keys that later versions add are passed over."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class RowGroupDigest(_Part):
+    """A row group of a Parquet file: rows, and offset, length (bytes) and sha256 of its part of the file."""
+
+    rows: int = Field(ge=0)
+    offset: int = Field(ge=0)
+    length: int = Field(ge=0)
+    sha256: Sha256
+
+
+class _FileDigest(_Part):
+    sha256: Sha256
+
+
+class _FileNotes(_Part):
+    row_groups: list[RowGroupDigest] = Field(default=[], alias="rowGroups")
+
+
+class Subject(_Part):
+    """A file of the commit."""
+
+    name: str
+    digest: _FileDigest
+    annotations: _FileNotes = _FileNotes()
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of the whole file."""
+        return self.digest.sha256
+
+    @property
+    def row_groups(self) -> Sequence[RowGroupDigest]:
+        """Its row groups, in the order of their offsets; none for other files than Parquet."""
+        return self.annotations.row_groups
+
+
+class _DependencyNotes(_Part):
+    node: str | None = None
+    config: str | None = None
+    statement: Sha256 | None = None
+
+
+class Dependency(_Part):
+    """A pinned input; `uri` is `hf://datasets/ns/name@sha`, `hf://ns/name@sha` (a model) or a file's name.
+
+    `statement` is the sha256 of that repo's own provenance statement, so that a chain of statements holds
+    together whatever happens to one of its repos; null where the repo has none.
+    """
+
+    name: str
+    uri: str
+    digest: dict[str, str] = {}
+    annotations: _DependencyNotes = _DependencyNotes()
+
+    @property
+    def config(self) -> str | None:
+        """The config of the dataset that was read; null for the default one."""
+        return self.annotations.config
+
+    @property
+    def statement(self) -> str | None:
+        """The sha256 of the input's own statement."""
+        return self.annotations.statement
+
+
+class _External(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    node: str
+    stage: str
+    settings: dict[str, Any] = {}
+    prompts: dict[str, str] = {}
+    seed: int | None = None
+
+
+class _Internal(_Part):
+    fingerprint: Sha256
+    stage_version: int
+    version: str | None = None
+
+
+class _BuildDefinition(_Part):
+    build_type: str = Field(alias="buildType")
+    external: _External = Field(alias="externalParameters")
+    internal: _Internal = Field(alias="internalParameters")
+    dependencies: list[Dependency] = Field(alias="resolvedDependencies")
+
+
+class _Byproduct(_Part):
+    name: str = ""
+    annotations: dict[str, Any] = {}
+
+
+class _Builder(_Part):
+    id: str = ""
+    version: dict[str, str] = {}
+
+
+class _RunDetails(_Part):
+    builder: _Builder = _Builder()
+    byproducts: list[_Byproduct] = []
+
+
+class _Predicate(_Part):
+    build: _BuildDefinition = Field(alias="buildDefinition")
+    run: _RunDetails = Field(alias="runDetails")
+
+
+class Statement(_Part):
+    """A statement as it was read; `sha256` is that of the file it was read from."""
+
+    type: Literal["https://in-toto.io/Statement/v1"] = Field(alias="_type")
+    subject: list[Subject]
+    predicate: _Predicate
+    sha256: str = ""
+
+    @property
+    def node(self) -> str:
+        """The node that made the repo."""
+        return self.predicate.build.external.node
+
+    @property
+    def stage(self) -> str:
+        """The stage of that node."""
+        return self.predicate.build.external.stage
+
+    @property
+    def stage_version(self) -> int:
+        """The version of the stage's code."""
+        return self.predicate.build.internal.stage_version
+
+    @property
+    def fingerprint(self) -> str:
+        """The node's fingerprint, 64 hexadecimal digits."""
+        return self.predicate.build.internal.fingerprint
+
+    @property
+    def version(self) -> str | None:
+        """The version that was published, `vN`."""
+        return self.predicate.build.internal.version
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The node's settings, but for the places of its source files."""
+        return self.predicate.build.external.settings
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """The prompt templates, by name."""
+        return self.predicate.build.external.prompts
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed, for stages that ask a model."""
+        return self.predicate.build.external.seed
+
+    @property
+    def dependencies(self) -> Sequence[Dependency]:
+        """Everything that the node read."""
+        return self.predicate.build.dependencies
+
+    @property
+    def builder(self) -> str:
+        """What made it: `backforth@VERSION`."""
+        return self.predicate.run.builder.id
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """What is recorded of the run: counts, seconds, losses."""
+        return next((part.annotations for part in self.predicate.run.byproducts if part.name == "run"), {})
+
+
+def build(
     *,
     node: str,
     stage: str,
     stage_version: int,
     fingerprint: str,
+    version: str,
     parameters: Mapping[str, Any],
     dependencies: Sequence[Mapping[str, Any]],
     files: Mapping[str, Path | bytes],
@@ -33,17 +224,21 @@ def statement(
 ) -> dict[str, Any]:
     """Build the statement for the files of one commit; `run` holds counts, endpoint facts and times.
 
-    `dependencies` are SLSA resource descriptors: `{name, uri, digest}`. No token and no local path goes in.
+    `dependencies` are SLSA resource descriptors (see `dependency`). No token and no local path goes in.
     """
     return {
-        "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{"name": path, "digest": {"sha256": sha256(files[path])}} for path in sorted(files)],
-        "predicateType": "https://slsa.dev/provenance/v1",
+        "_type": STATEMENT_TYPE,
+        "subject": [_subject(path, files[path]) for path in sorted(files)],
+        "predicateType": PREDICATE_TYPE,
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD_TYPE,
                 "externalParameters": {"node": node, "stage": stage, **parameters},
-                "internalParameters": {"fingerprint": fingerprint, "stage_version": stage_version},
+                "internalParameters": {
+                    "fingerprint": fingerprint,
+                    "stage_version": stage_version,
+                    "version": version,
+                },
                 "resolvedDependencies": list(dependencies),
             },
             "runDetails": {
@@ -55,33 +250,54 @@ def statement(
     }
 
 
+def dependency(name: str, uri: str, digest: Mapping[str, str], **annotations: str | None) -> dict[str, Any]:
+    """Return the resource descriptor of one input; `annotations` are those of `Dependency`."""
+    notes = {key: value for key, value in annotations.items() if value is not None}
+    return {"name": name, "uri": uri, "digest": dict(digest), **({"annotations": notes} if notes else {})}
+
+
 def to_bytes(document: Mapping[str, Any]) -> bytes:
     """Return a statement as it is stored."""
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def run_details(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a statement records of its run: counts, seconds, losses."""
-    byproducts = provenance["predicate"]["runDetails"]["byproducts"]
-    return next((entry["annotations"] for entry in byproducts if entry["name"] == "run"), {})
+def read(content: bytes, where: str) -> Statement:
+    """Read a statement; `where` names it in errors.
+
+    Raises:
+        StatementError: it is no statement, or one of a later version.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise StatementError(f"{where} is no JSON: {error}") from error
+    _check_types(document, where)
+    try:
+        statement = Statement.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise StatementError(f"{where} is no whole statement: {place}: {first['msg']}") from error
+    return statement.model_copy(update={"sha256": sha256(content)})
 
 
-def parameters(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the settings and prompts that a statement records."""
-    return dict(provenance["predicate"]["buildDefinition"]["externalParameters"])
-
-
-def dependencies(provenance: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the pinned inputs that a statement records."""
-    return list(provenance["predicate"]["buildDefinition"]["resolvedDependencies"])
-
-
-def sha256(content: Path | bytes) -> str:
-    """Return the sha256 of a file or of bytes, in hexadecimal."""
-    if isinstance(content, bytes):
-        return hashlib.sha256(content).hexdigest()
-    with content.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _check_types(document: Any, where: str) -> None:
+    """Tell a statement of another kind, or of a later version, from a broken one."""
+    if not isinstance(document, dict) or document.get("_type") != STATEMENT_TYPE:
+        raise StatementError(f"{where} is no in-toto statement of version 1")
+    if document.get("predicateType") != PREDICATE_TYPE:
+        raise StatementError(
+            f"{where} holds the predicate {document.get('predicateType')!r}, not {PREDICATE_TYPE}"
+        )
+    try:
+        found = str(document["predicate"]["buildDefinition"]["buildType"])
+    except (KeyError, TypeError) as error:
+        raise StatementError(f"{where} names no buildType") from error
+    if found == BUILD_TYPE:
+        return
+    if found.startswith(BUILD_TYPE.rpartition("v")[0]):
+        raise StatementError(f"{where} was written by a later backforth ({found}); update yours to read it")
+    raise StatementError(f"{where} was not written by backforth: its buildType is {found[:100]!r}")
 
 
 def versions() -> dict[str, str]:
@@ -93,6 +309,17 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _subject(path: str, content: Path | bytes) -> dict[str, Any]:
+    if isinstance(content, bytes) or not path.endswith(".parquet"):
+        return {"name": path, "digest": {"sha256": sha256(content)}}
+    whole, groups = parquet_digests(content)
+    return {
+        "name": path,
+        "digest": {"sha256": whole},
+        "annotations": {"rowGroups": [dataclasses.asdict(group) for group in groups]},
+    }
 
 
 def _time(moment: datetime) -> str:

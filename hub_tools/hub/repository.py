@@ -1,27 +1,29 @@
-"""The Hub as the runner sees it: pin a revision, find a fingerprint, fetch files, publish one versioned
-commit.
-"""
+"""The Hub as the package sees it: pin a revision, find a fingerprint, fetch files and statements."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from hub_tools.errors import HubError
+from hub_tools.hub.provenance import PROVENANCE, Statement, read
 
 if TYPE_CHECKING:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
 Kind = Literal["dataset", "model"]
-PROVENANCE = "provenance.json"
+T = TypeVar("T")
 VERSION = re.compile(r"v(\d+)")
+ADDRESS = re.compile(r"hf://(?P<dataset>datasets/)?(?P<repo>[\w.-]+/[\w.-]+)@(?P<sha>[0-9a-f]{40})")
+TRIES = 5
+LONGEST_WAIT = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,12 @@ class Ref:
     sha: str
     version: str | None = None
 
+    @classmethod
+    def parse(cls, uri: str) -> Ref | None:
+        """Read an address that a statement names; None for anything but a whole repo at a commit."""
+        match = ADDRESS.fullmatch(uri)
+        return cls("dataset" if match["dataset"] else "model", match["repo"], match["sha"]) if match else None
+
     @property
     def uri(self) -> str:
         """The address that provenance statements use."""
@@ -43,6 +51,11 @@ class Ref:
         """The revision as people read it: the version, else the first digits of the sha."""
         return self.version or self.sha[:12]
 
+    @property
+    def name(self) -> str:
+        """The repo at that revision, as people read it."""
+        return f"{self.repo}@{self.revision}"
+
 
 class Hub:
     """One Hub, huggingface.co or any other that speaks its protocol, with one token."""
@@ -50,7 +63,7 @@ class Hub:
     def __init__(self, endpoint: str, token: str | None, private: bool = True) -> None:
         self.endpoint = endpoint.rstrip("/")
         self.token = token
-        self._private = private
+        self.private = private
 
     @cached_property
     def api(self) -> HfApi:
@@ -58,6 +71,49 @@ class Hub:
         from huggingface_hub import HfApi
 
         return HfApi(endpoint=self.endpoint, token=self.token or False, library_name="backforth")
+
+    def call(self, what: str, ask: Callable[[], T], passing: tuple[type[Exception], ...] = ()) -> T:
+        """Ask the Hub; a 429 or 503 is waited out, and any other failure becomes one line that names `what`.
+
+        Raises:
+            HubError: the Hub refuses, lacks something, or does not answer; `passing` come as they are.
+        """
+        from huggingface_hub import errors
+
+        for left in reversed(range(TRIES)):
+            try:
+                return ask()
+            except passing:
+                raise
+            except errors.HfHubHTTPError as error:
+                wait = _wait(error)
+                if wait is None or not left:
+                    raise HubError(f"{what}: {self._explained(error)}") from error
+                time.sleep(wait)
+            except HubError:
+                raise
+            except (OSError, ValueError) as error:
+                raise HubError(
+                    f"{what}: {self.endpoint}: {type(error).__name__}: {_one_line(error)}"
+                ) from error
+            except Exception as error:
+                if is_network(error):
+                    raise HubError(
+                        f"{what}: {self.endpoint} does not answer ({_one_line(error)}); is it up?"
+                    ) from error
+                raise
+        raise AssertionError("unreachable")
+
+    def _explained(self, error: Exception) -> str:
+        from huggingface_hub import errors
+
+        if isinstance(error, errors.GatedRepoError):
+            return f"it is gated on {self.endpoint}; ask for access on its page, then run again"
+        if isinstance(error, errors.RepositoryNotFoundError):
+            return f"there is no such repo on {self.endpoint}, or the token cannot see it"
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"there is no such revision on {self.endpoint}"
+        return f"{self.endpoint} answers {_status_line(error)}"
 
     def check_access(self, namespace: str) -> None:
         """Make sure that the token may write to a namespace.
@@ -69,8 +125,7 @@ class Hub:
             raise HubError(
                 f"there is no token for {self.endpoint}; set HF_TOKEN to one that may write to {namespace}"
             )
-        with self._translated("the token"):
-            me = self.api.whoami()
+        me = self.call("the token", self.api.whoami)
         mine = [me["name"], *(org["name"] for org in me.get("orgs") or [])]
         if namespace not in mine:
             raise HubError(
@@ -88,47 +143,105 @@ class Hub:
         Raises:
             HubError: no such repo or revision, or no access to it.
         """
-        with self._translated(f"{kind} {repo}@{revision or 'main'}"):
-            sha = self.api.repo_info(repo, revision=revision, repo_type=kind).sha
+        info = self.call(
+            f"{kind} {repo}@{revision or 'main'}",
+            lambda: self.api.repo_info(repo, revision=revision, repo_type=kind),
+        )
         version = revision if revision and VERSION.fullmatch(revision) else None
-        return Ref(kind, repo, str(sha), version)
+        return Ref(kind, repo, str(info.sha), version)
+
+    def locate(self, address: str) -> Ref:
+        """Pin `ns/name[@revision]`, a dataset or a model, whichever there is; its version is looked up.
+
+        An address may begin with `datasets/` or `models/` to say which.
+
+        Raises:
+            HubError: there is neither, or no such revision.
+        """
+        from huggingface_hub.errors import RepositoryNotFoundError
+
+        name, _, revision = address.partition("@")
+        prefix, slash, rest = name.partition("/")
+        kinds: list[Kind] = ["dataset", "model"]
+        if prefix in ("datasets", "models") and "/" in rest:
+            name, kinds = rest, ["dataset" if prefix == "datasets" else "model"]
+        if not slash or name.count("/") != 1 or not all(name.split("/")):
+            raise HubError(f"{address!r} is no repo; write it as namespace/name or namespace/name@revision")
+        for kind in kinds:
+            try:
+                info = self.call(
+                    f"{kind} {address}",
+                    lambda kind=kind: self.api.repo_info(name, revision=revision or None, repo_type=kind),  # type: ignore[misc]
+                    passing=(RepositoryNotFoundError,),
+                )
+            except RepositoryNotFoundError:
+                continue
+            return self.versioned(Ref(kind, name, str(info.sha)), prefer=revision)
+        raise HubError(f"{name}: {self.endpoint} has no such dataset or model, or the token cannot see it")
+
+    def versioned(self, ref: Ref, prefer: str = "") -> Ref:
+        """Return the reference with its newest version tag (or the preferred one), if the commit has any."""
+        at = [tag for tag, sha in self.tags(ref.repo, ref.kind).items() if sha == ref.sha]
+        versions = [tag for tag in at if VERSION.fullmatch(tag)]
+        found = prefer if prefer in versions else max(versions, key=number, default=None)
+        return Ref(ref.kind, ref.repo, ref.sha, found)
 
     def tags(self, repo: str, kind: Kind) -> dict[str, str]:
         """Return the tags of a repo with the commit of each; none where the repo does not exist."""
         from huggingface_hub.errors import RepositoryNotFoundError
 
         try:
-            with self._translated(f"{kind} {repo}", passing=(RepositoryNotFoundError,)):
-                return {
-                    tag.name: tag.target_commit for tag in self.api.list_repo_refs(repo, repo_type=kind).tags
-                }
+            refs = self.call(
+                f"{kind} {repo}",
+                lambda: self.api.list_repo_refs(repo, repo_type=kind),
+                passing=(RepositoryNotFoundError,),
+            )
         except RepositoryNotFoundError:
             return {}
+        return {tag.name: tag.target_commit for tag in refs.tags}
+
+    def versions(self, repo: str, kind: Kind) -> list[Ref]:
+        """Return every published version of a repo, the oldest first."""
+        tags = {tag: sha for tag, sha in self.tags(repo, kind).items() if VERSION.fullmatch(tag)}
+        return [Ref(kind, repo, tags[tag], tag) for tag in sorted(tags, key=number)]
 
     def find(self, repo: str, kind: Kind, fingerprint: str) -> Ref | None:
-        """Return the published version of a fingerprint, if there is one."""
+        """Return the published version of a fingerprint, if there is one.
+
+        Raises:
+            HubError: the tag stands at a commit of another fingerprint, so somebody moved it.
+        """
         tags = self.tags(repo, kind)
         sha = tags.get(fingerprint_tag(fingerprint))
-        if sha is None:
-            return None
         versions = [tag for tag, target in tags.items() if target == sha and VERSION.fullmatch(tag)]
-        return Ref(kind, repo, sha, max(versions, key=_number)) if versions else None
+        if sha is None or not versions:
+            return None
+        ref = Ref(kind, repo, sha, max(versions, key=number))
+        statement = self.statement(ref)
+        if statement is None or statement.fingerprint != fingerprint:
+            raise HubError(
+                f"{kind} {repo}: the tag {fingerprint_tag(fingerprint)} stands at {sha[:12]}, which was not "
+                f"made with that fingerprint; somebody moved it: delete the tag and run again"
+            )
+        return ref
 
     def fetch(self, ref: Ref, patterns: Sequence[str] | None = None) -> Path:
         """Download a repo's files at a commit into the cache of huggingface_hub and return their folder."""
         from huggingface_hub import snapshot_download
 
-        with self._translated(f"{ref.kind} {ref.repo}"):
-            return Path(
-                snapshot_download(
+        return Path(
+            self.call(
+                f"{ref.kind} {ref.repo}",
+                lambda: snapshot_download(
                     ref.repo,
                     repo_type=ref.kind,
                     revision=ref.sha,
                     allow_patterns=list(patterns) if patterns else None,
                     endpoint=self.endpoint,
                     token=self.token or False,
-                )
+                ),
             )
+        )
 
     def matching(self, ref: Ref, patterns: Sequence[str]) -> dict[str, Path]:
         """Download the files of a repo that match patterns; return them by path in the repo, sorted."""
@@ -146,17 +259,20 @@ class Hub:
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
         try:
-            with self._translated(f"{ref.kind} {ref.repo}", passing=(RemoteEntryNotFoundError,)):
-                return Path(
-                    hf_hub_download(
+            return Path(
+                self.call(
+                    f"{ref.kind} {ref.repo}",
+                    lambda: hf_hub_download(
                         ref.repo,
                         name,
                         repo_type=ref.kind,
                         revision=ref.sha,
                         endpoint=self.endpoint,
                         token=self.token or False,
-                    )
+                    ),
+                    passing=(RemoteEntryNotFoundError,),
                 )
+            )
         except RemoteEntryNotFoundError:
             return None
 
@@ -164,15 +280,26 @@ class Hub:
         """Return a JSON file of a repo, or None where the repo has none of that name."""
         path = self.file(ref, name)
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8"))) if path else None
-        except ValueError as error:
-            raise HubError(f"{name} of {ref.repo}@{ref.sha[:12]} is no JSON object: {error}") from error
+            return dict(json.loads(path.read_bytes())) if path else None
+        except (ValueError, TypeError) as error:
+            raise HubError(f"{name} of {ref.name} is no JSON object: {error}") from error
+
+    def statement(self, ref: Ref) -> Statement | None:
+        """Return the provenance statement of a repo at a commit, or None where it has none.
+
+        Raises:
+            StatementError: what is there under its name is no statement, or one of a later version.
+        """
+        path = self.file(ref, PROVENANCE)
+        return read(path.read_bytes(), f"{PROVENANCE} of {ref.name}") if path else None
 
     def license(self, ref: Ref) -> str | None:
         """Return the licence that a repo's card names at a commit, or None."""
-        with self._translated(f"{ref.kind} {ref.repo}"):
-            info = self.api.repo_info(ref.repo, revision=ref.sha, repo_type=ref.kind)
-        card = getattr(info, "card_data", None) or {}
+        info = self.call(
+            f"{ref.kind} {ref.repo}",
+            lambda: self.api.repo_info(ref.repo, revision=ref.sha, repo_type=ref.kind),
+        )
+        card: Mapping[str, Any] = getattr(info, "card_data", None) or {}
         name = card.get("license_name") or card.get("license")
         return str(name) if name else None
 
@@ -181,88 +308,10 @@ class Hub:
         kind = "datasets/" if ref.kind == "dataset" else ""
         return f"{self.endpoint}/{kind}{ref.repo}/tree/{ref.version or ref.sha}"
 
-    def publish(
-        self,
-        repo: str,
-        kind: Kind,
-        fingerprint: str,
-        files: Callable[[str, str | None], Mapping[str, Path | bytes]],
-        message: str,
-    ) -> Ref:
-        """Publish one version: one commit with all files, then the tags `vN` and, last, `fp-…`.
 
-        `files(version, previous card)` returns what the commit holds, by path. A commit of the same
-        fingerprint that
-        was left without its tags by a crash is tagged and not repeated.
-
-        Raises:
-            HubError: the Hub refuses, or somebody else published meanwhile.
-        """
-        with self._translated(f"{kind} {repo}"):
-            self.api.create_repo(repo, repo_type=kind, private=self._private, exist_ok=True)
-            head = self.pin(repo, kind, None)
-            tags = self.tags(repo, kind)
-            version = f"v{1 + max((_number(tag) for tag in tags if VERSION.fullmatch(tag)), default=0)}"
-            statement = self.read_json(head, PROVENANCE)
-            if statement is None or _fingerprint(statement) != fingerprint:
-                operations = self._operations(head, files(version, self._card(head)))
-                done = self.api.create_commit(
-                    repo, operations, commit_message=message, repo_type=kind, parent_commit=head.sha
-                )
-                sha = done.oid
-            else:
-                sha = head.sha
-                version = next(
-                    (tag for tag, at in tags.items() if at == sha and VERSION.fullmatch(tag)), version
-                )
-            self.api.create_tag(repo, tag=version, revision=sha, repo_type=kind, exist_ok=True)
-            self.api.create_tag(
-                repo, tag=fingerprint_tag(fingerprint), revision=sha, repo_type=kind, exist_ok=True
-            )
-        return Ref(kind, repo, sha, version)
-
-    def _card(self, head: Ref) -> str | None:
-        path = self.file(head, "README.md")
-        return path.read_text(encoding="utf-8") if path else None
-
-    def _operations(
-        self, head: Ref, files: Mapping[str, Path | bytes]
-    ) -> list[CommitOperationAdd | CommitOperationDelete]:
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
-
-        there = self.api.list_repo_files(head.repo, revision=head.sha, repo_type=head.kind)
-        gone = [path for path in there if path not in files and path != ".gitattributes"]
-        return [
-            *(
-                CommitOperationAdd(path_in_repo=path, path_or_fileobj=content)
-                for path, content in files.items()
-            ),
-            *(CommitOperationDelete(path_in_repo=path) for path in gone),
-        ]
-
-    @contextmanager
-    def _translated(self, what: str, passing: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-        """Turn what the client library raises into one line."""
-        from huggingface_hub import errors
-
-        try:
-            yield
-        except passing:
-            raise
-        except errors.RepositoryNotFoundError as error:
-            raise HubError(
-                f"{what}: there is no such repo on {self.endpoint}, or the token cannot see it"
-            ) from error
-        except errors.RevisionNotFoundError as error:
-            raise HubError(f"{what}: there is no such revision on {self.endpoint}") from error
-        except errors.HfHubHTTPError as error:
-            raise HubError(f"{what}: {self.endpoint} answers {_status_line(error)}") from error
-        except (OSError, ValueError) as error:
-            raise HubError(f"{what}: {self.endpoint}: {type(error).__name__}: {_one_line(error)}") from error
-        except Exception as error:
-            if type(error).__module__.startswith(("httpx", "httpcore")):
-                raise HubError(f"{self.endpoint} does not answer ({_one_line(error)}); is it up?") from error
-            raise
+def is_network(error: Exception) -> bool:
+    """Whether an error comes from the connection; huggingface_hub changes its HTTP library now and then."""
+    return type(error).__module__.startswith(("httpx", "httpcore", "hf_xet"))
 
 
 def fingerprint_tag(fingerprint: str) -> str:
@@ -270,15 +319,18 @@ def fingerprint_tag(fingerprint: str) -> str:
     return f"fp-{fingerprint[:12]}"
 
 
-def _number(tag: str) -> int:
-    return int(tag[1:])
+def number(version: str) -> int:
+    """Return the N of a version `vN`."""
+    return int(version[1:])
 
 
-def _fingerprint(statement: Mapping[str, Any]) -> str | None:
-    try:
-        return str(statement["predicate"]["buildDefinition"]["internalParameters"]["fingerprint"])
-    except (KeyError, TypeError):
+def _wait(error: Any) -> float | None:
+    """Return how long to wait before asking again, in seconds; None where that would be no use."""
+    response = getattr(error, "response", None)
+    if getattr(response, "status_code", None) not in (429, 503):
         return None
+    asked = str(response.headers.get("Retry-After", "")) if response is not None else ""
+    return min(LONGEST_WAIT, float(asked)) if asked.isdigit() else 2.0
 
 
 def _status_line(error: Any) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from hub_tools.columns import read_rows
 from hub_tools.errors import DataError
-from hub_tools.hub.repository import PROVENANCE, Hub, Ref
+from hub_tools.hub.provenance import PROVENANCE, Statement
+from hub_tools.hub.repository import Hub, Ref
 from hub_tools.run.graph import Graph, Node, Reading
 from hub_tools.run.pinning import Pinned
 from hub_tools.stages.registry import Tick
@@ -74,9 +75,9 @@ class NodeInputs:
         """Return the name of the node (or repo) that an input comes from."""
         return self._node.reads[name].node or self._pinned.refs[name].repo
 
-    def provenance(self, name: str) -> Mapping[str, Any]:
+    def statement(self, name: str) -> Statement:
         """Return the provenance statement of an input that a node published."""
-        statement = self._hub.read_json(self._pinned.refs[name], PROVENANCE)
+        statement = self._hub.statement(self._pinned.refs[name])
         if statement is None:
             raise DataError(f"{self._origin(name)} has no {PROVENANCE}; it was not published by a node")
         return statement

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from hub_tools.hub.provenance import run_details
+from hub_tools.hub.provenance import Statement
 from hub_tools.hub.repository import Ref
 from hub_tools.run.generate import Spent
 from hub_tools.run.graph import Node
@@ -42,7 +42,7 @@ class Made:
         """How many of the rows that were read came through."""
         return self.read - sum(self.rejects.values())
 
-    def record(self, license_name: str) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """Return what the provenance statement records of the run."""
         record: dict[str, Any] = {
             "read": self.read,
@@ -50,7 +50,6 @@ class Made:
             "rejects": dict(self.rejects),
             "rows": dict(self.rows),
             "seconds": round(self.seconds, 1),
-            "license": license_name,
             **self.statistics.summary(),
         }
         if self.spent:
@@ -79,11 +78,9 @@ class Outcome:
     seconds: float
 
     @classmethod
-    def of(
-        cls, node: str, state: Literal["ran", "up to date"], ref: Ref, statement: Mapping[str, Any]
-    ) -> Outcome:
+    def of(cls, node: str, state: Literal["ran", "up to date"], ref: Ref, statement: Statement) -> Outcome:
         """Read the counts out of a provenance statement."""
-        run = run_details(statement)
+        run = statement.run
         return cls(
             node,
             state,

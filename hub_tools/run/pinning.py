@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hub_tools.errors import DataError
-from hub_tools.hub.provenance import sha256
+from hub_tools.hub.digests import sha256
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts, sha256_text
 from hub_tools.recipe import Recipe
 from hub_tools.run.graph import Graph, Node, Reading
-from hub_tools.stages.registry import AskConfig
+from hub_tools.stages.registry import MODEL, AskConfig
 
 HUB_FILES = "hf://datasets/"
 
@@ -70,6 +70,14 @@ class Pinner:
             "seed": self._recipe.file.seed if isinstance(node.config, AskConfig) else None,
         }
         return Pinned(refs, files, model, sha256_text(json.dumps(content, sort_keys=True)))
+
+    def first_model(self) -> Ref | None:
+        """Return the first model of the recipe that is there: its tokenizer measures texts for the cards."""
+        inputs = [reading for node in self._graph.nodes.values() for reading in node.reads.values()]
+        for reading in [*inputs, *self._graph.models.values()]:
+            if reading.kind == MODEL and (reading.repo or reading.node in self.published):
+                return self._ref(reading)
+        return None
 
     def check(self) -> None:
         """Pin everything outside the recipe before anything runs: repos of the Hub and source files."""

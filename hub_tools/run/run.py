@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hub_tools.errors import BackforthError, RecipeError
-from hub_tools.hub.repository import PROVENANCE, Hub, Ref
+from hub_tools.errors import BackforthError, HubError, RecipeError
+from hub_tools.hub.provenance import PROVENANCE
+from hub_tools.hub.publishing import collect
+from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import EMBEDDED, Recipe
+from hub_tools.run.cards import Facts
 from hub_tools.run.graph import Graph, Node, build
 from hub_tools.run.lock import locked
 from hub_tools.run.outcome import Outcome
@@ -73,7 +76,8 @@ class Run:
         self._pinner.check()
         with Serving(self.recipe, self.hub, self.work) as serving, self.display.live():
             runner = Runner(self.recipe, self.graph, self.hub, self.prompts, serving)
-            publisher = Publisher(self.recipe, self.hub, self.prompts)
+            facts = Facts(self.recipe, self.graph, self.hub, self.prompts, self._pinner)
+            publisher = Publisher(self.recipe, self.hub, self.prompts, facts)
             checked = False
             for node in self._wanted(only):
                 pinned, found = self._look(node)
@@ -85,6 +89,20 @@ class Run:
                     serving.check(self._pinner.published)
                     checked = True
                 yield self._up_to_date(node, found) if found else self._make(node, pinned, runner, publisher)
+        if checked:
+            self._collect()
+
+    def _collect(self) -> None:
+        """Link the run's repos in one collection; a token that may not do so costs no result."""
+        name, namespace = self.recipe.file.name, self.recipe.file.namespace
+        title = f"{name}: a backforth run"
+        description = "Every dataset and model of one recipe, from the corpus to the trained model."
+        try:
+            address = collect(self.hub, namespace, title, description, self._pinner.published.values())
+        except HubError as error:
+            self.display.say(f"The repos are not linked in a collection: {error}")
+        else:
+            self.display.say(f"[bold]{'collection':<16}[/] {address}")
 
     def _wanted(self, only: str | None) -> Iterator[Node]:
         """Yield the nodes to look at: all, or one with everything that it is made of."""
@@ -102,7 +120,7 @@ class Run:
         return pinned, found
 
     def _up_to_date(self, node: Node, ref: Ref) -> Outcome:
-        statement = self.hub.read_json(ref, PROVENANCE)
+        statement = self.hub.statement(ref)
         if statement is None:
             raise BackforthError(
                 f"{ref.repo}@{ref.version} has no {PROVENANCE}; delete its tag {ref.version} and run again"
@@ -115,8 +133,7 @@ class Run:
         with locked(work, f"stages.{node.name}"):
             progress = self.display.node(node.name)
             made = runner.run(node, pinned, work, progress)
-            progress(note="publishing")
-            ref, statement = publisher.publish(made)
+            ref, statement = publisher.publish(made, progress)
             clean(work)
         self._pinner.published[node.name] = ref
         outcome = Outcome.of(node.name, "ran", ref, statement)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hub_tools.columns import to_columns
 from hub_tools.errors import RecipeError
+from hub_tools.hub.provenance import Statement
 from hub_tools.records import Generation, Messages, Rejected, Row
 
 In = TypeVar("In", bound=Row)
@@ -135,7 +136,7 @@ class Inputs(Protocol):
     def node(self, name: str) -> str:
         """Return the name of the node (or repo) that an input comes from."""
 
-    def provenance(self, name: str) -> Mapping[str, Any]:
+    def statement(self, name: str) -> Statement:
         """Return the provenance statement of an input that a node published."""
 
 

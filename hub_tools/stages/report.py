@@ -9,7 +9,6 @@ from typing import Any
 from dataset_cards.lengths import PairLengths
 from hub_tools.analysis.nodes import NodeSummary
 from hub_tools.analysis.report import report_body
-from hub_tools.hub.provenance import run_details
 from hub_tools.records import Measure, Rejected, Rewritten, Scored, Seed, row_id
 from hub_tools.stages.quality import TokenCounter
 from hub_tools.stages.registry import MODEL, Extras, Inputs, Render, StageConfig, Transform, stage
@@ -39,13 +38,13 @@ def report(config: ReportConfig, render: Render) -> Transform[Measure]:
         extras = Extras(body=body, pictures=pictures)
         for summary in summaries.values():
             inputs.tick(1)
-            yield from _measures(summary, inputs.provenance(summary.node))
+            yield from _measures(summary, inputs.statement(summary.node).run)
 
     return Transform(rows=rows, extras=lambda: extras)
 
 
 def _summary(name: str, inputs: Inputs) -> NodeSummary:
-    run = run_details(inputs.provenance(name))
+    run = inputs.statement(name).run
     repo, _, version = inputs.published(name)
     return NodeSummary(
         node=name,
@@ -77,8 +76,7 @@ def _scores(name: str, inputs: Inputs) -> Mapping[int | None, int]:
     return Counter(row.score for row in inputs.rows(name))
 
 
-def _measures(summary: NodeSummary, provenance: Mapping[str, Any]) -> Iterator[Measure]:
-    run = run_details(provenance)
+def _measures(summary: NodeSummary, run: Mapping[str, Any]) -> Iterator[Measure]:
     values = {
         "rows read": summary.read,
         "rows kept": summary.kept,
