@@ -1,10 +1,25 @@
-"""The README of a published dataset."""
+"""A published dataset's page: its README and the pictures that it shows."""
 
 from __future__ import annotations
 
-from dataset_cards import frontmatter, render
+from collections.abc import Callable, Mapping
+
+from dataset_cards import frontmatter, plots, render
 from dataset_cards.facts import DatasetFacts
+from dataset_cards.kept import keep
 from dataset_cards.licenses import reason
+from dataset_cards.lineage import LINEAGE, drawing
+
+SCORES, LENGTHS, REJECTS = "pictures/scores.png", "pictures/lengths.png", "pictures/rejects.png"
+
+
+def dataset_files(facts: DatasetFacts, previous_card: str | None = None) -> dict[str, bytes]:
+    """Return the README and every picture by their paths in the repo.
+
+    The passage that a person wrote into the previous card is in the new one.
+    """
+    drawn = {path: draw() for path, draw in _pictures(facts).items()}
+    return {**facts.pictures, **drawn, "README.md": keep(previous_card, dataset_card(facts)).encode()}
 
 
 def dataset_card(facts: DatasetFacts) -> str:
@@ -17,11 +32,25 @@ def dataset_card(facts: DatasetFacts) -> str:
         **render.common(facts),
         license_reason=reason(facts.license, facts.licenses or stated),
         funnel=render.funnel_rows(facts.funnel),
-        pictures=[picture for picture in facts.pictures if picture[0] not in facts.body],
+        drawn=set(_pictures(facts)),
         default=_default(facts),
         empty=any(not config.rows for config in facts.configs),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body
+
+
+def _pictures(facts: DatasetFacts) -> Mapping[str, Callable[[], bytes]]:
+    """Return how each generated picture is drawn, for those that there is something to show in."""
+    found: dict[str, Callable[[], bytes]] = {}
+    if any(facts.scores.values()):
+        found[SCORES] = lambda: plots.score_histogram(facts.scores)
+    if lengths := facts.lengths:
+        found[LENGTHS] = lambda: plots.length_distributions({facts.node: lengths})
+    if any(facts.funnel.rejects.values()):
+        found[REJECTS] = lambda: plots.reject_reasons(facts.funnel.rejects, facts.funnel.read)
+    if lineage := facts.lineage:
+        found[LINEAGE] = lambda: drawing(lineage).encode()
+    return found
 
 
 def _metadata(facts: DatasetFacts) -> dict[str, object]:

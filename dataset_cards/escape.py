@@ -12,6 +12,7 @@ _ALLOWED = {"\n", "\t", "\u00ad", "\u200c", "\u200d"}
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"} | {mark: "\\" + mark for mark in "`*_[]|~$"}
 _BLOCK_START = re.compile(r"^([0-9]{0,9})(?=[#+=:.)-])")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
+_WORD = 40  # characters after which a word may be broken
 _KEEP_MARK = re.compile(r"<!--(?=\s*backforth:)", re.IGNORECASE)
 
 
@@ -39,6 +40,24 @@ def fenced(text: str, info: str = "text", limit: int | None = None) -> str:
 def inline(text: str) -> str:
     """Return the text on one line, free of markup, for a paragraph, heading, list item or table cell."""
     return _guarded(_escaped(_one_line(text)))
+
+
+def lines(text: str, limit: int = 1200) -> str:
+    """Return the text for a table cell, folded, with its line breaks and indents and nothing else of it."""
+    shown = [_line(line) for line in visible(folded(text, limit)).strip("\n").split("\n")]
+    # More than one empty line in a row says no more than one does.
+    kept = [line for at, line in enumerate(shown) if line or (at and shown[at - 1])]
+    return "<br>".join(kept)
+
+
+def _line(line: str) -> str:
+    """Return one line of a text with its indent, and with places to break in words that have none."""
+    indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip(" "))
+    words = (
+        "&#8203;".join(inline(word[at : at + _WORD]) for at in range(0, len(word), _WORD))
+        for word in _one_line(line).split(" ")
+    )
+    return "&nbsp;" * min(indent, 16) + " ".join(words)
 
 
 def code(text: str) -> str:
@@ -80,7 +99,7 @@ def _guarded(line: str) -> str:
 
 def _is_hidden(char: str) -> bool:
     """Say whether a reader could not see this character, or an encoder could not write it."""
-    return char not in _ALLOWED and unicodedata.category(char) in _HIDDEN
+    return char not in _ALLOWED and (unicodedata.category(char) in _HIDDEN or ord(char) & 0xFFFE == 0xFFFE)
 
 
 def _spelt(char: str) -> str:

@@ -113,7 +113,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """Everything a repo is made of: steps from the corpus to the repo itself, and arrows between their keys."""
+    """Everything a repo is made of: steps from the corpus to the repo itself, arrows between their keys."""
 
     steps: Sequence[Step]
     arrows: Sequence[tuple[str, str]]

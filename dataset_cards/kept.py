@@ -45,3 +45,13 @@ def _region(lines: list[str]) -> tuple[int | None, int | None]:
         (at for at, line in enumerate(lines) if line == END and start is not None and at > start), None
     )
     return start, end
+
+
+def without(card: str) -> str:
+    """Return the card without what is written between the markers, which stay.
+
+    Two cards that differ in nothing but that passage are the same without it.
+    """
+    lines = card.replace("\r\n", "\n").split("\n")
+    start, end = _region(lines)
+    return "\n".join(lines if start is None or end is None else [*lines[: start + 1], *lines[end:]])

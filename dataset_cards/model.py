@@ -1,12 +1,26 @@
-"""The README of a published model or adapter."""
+"""A published model's page: its README and the pictures that it shows."""
 
 from __future__ import annotations
 
-from dataset_cards import frontmatter, numbers, render
-from dataset_cards.facts import ModelFacts
-from dataset_cards.licenses import reason
+from collections.abc import Callable, Mapping
 
+from dataset_cards import frontmatter, numbers, plots, render
+from dataset_cards.facts import ModelFacts
+from dataset_cards.kept import keep
+from dataset_cards.licenses import reason
+from dataset_cards.lineage import LINEAGE, drawing
+
+LOSS = "pictures/loss.png"
 _SHORT_PROMPT = 600  # characters: a longer prompt is shown, but not repeated inside the code
+
+
+def model_files(facts: ModelFacts, previous_card: str | None = None) -> dict[str, bytes]:
+    """Return the README and every picture by their paths in the repo.
+
+    The passage that a person wrote into the previous card is in the new one.
+    """
+    drawn = {path: draw() for path, draw in _pictures(facts).items()}
+    return {**drawn, "README.md": keep(previous_card, model_card(facts)).encode()}
 
 
 def model_card(facts: ModelFacts) -> str:
@@ -16,12 +30,22 @@ def model_card(facts: ModelFacts) -> str:
         "model.md.jinja",
         **render.common(facts),
         license_reason=reason(facts.license, stated) if stated else "",
+        drawn=set(_pictures(facts)),
         curve=numbers.curve(facts.losses),
-        sparkline=numbers.sparkline([loss for _, loss in facts.losses]) if len(facts.losses) > 2 else "",
         prompt=facts.example_prompt if len(facts.example_prompt) <= _SHORT_PROMPT else "",
         base=frontmatter.repo_id(facts.base),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body
+
+
+def _pictures(facts: ModelFacts) -> Mapping[str, Callable[[], bytes]]:
+    """Return how each generated picture is drawn, for those that there is something to show in."""
+    found: dict[str, Callable[[], bytes]] = {}
+    if len(facts.losses) > 1:
+        found[LOSS] = lambda: plots.loss_curves({facts.node: facts.losses})
+    if lineage := facts.lineage:
+        found[LINEAGE] = lambda: drawing(lineage).encode()
+    return found
 
 
 def _metadata(facts: ModelFacts) -> dict[str, object]:

@@ -30,7 +30,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for of_text in ("inline", "code", "cell", "prose", "fenced", "folded"):
+    for of_text in ("inline", "code", "cell", "prose", "fenced", "folded", "lines"):
         environment.filters[of_text] = getattr(escape, of_text)
     environment.filters |= {"count": count, "share": share, "duration": duration}
     environment.filters |= {"literal": literal, "flat": flat, "path": quote}

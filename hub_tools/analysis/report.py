@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from dataset_cards import plots
 from dataset_cards.escape import inline
-from hub_tools.analysis import figures, tables
 from dataset_cards.lengths import PairLengths
+from hub_tools.analysis import figures, tables
 from hub_tools.analysis.nodes import NodeSummary
 
 __all__ = ["NodeSummary", "report_body"]
@@ -42,15 +43,13 @@ def report_body(
     page = _Page()
     page.section("The run, node by node", tables.funnel(nodes))
     if any(sum(node.rejects.values()) for node in nodes):
-        page.section(
-            "Rows left out, by node", tables.rejects(nodes), "rejects", figures.reject_reasons(nodes)
-        )
+        page.section("Rows left out, by node", tables.rejects(nodes), "rejects", figures.outcomes(nodes))
     for name, found in scores.items():
-        png = figures.score_histogram(found)
+        png = plots.score_histogram(found)
         page.section(f"Scores of the judged pairs in {name}", tables.scores(found), f"scores-{name}", png)
     if lengths:
-        png = figures.length_distributions(lengths)
+        png = plots.length_distributions(lengths)
         page.section("Lengths of instructions and responses", tables.lengths(lengths), "lengths", png)
-    if any(node.losses for node in nodes):
-        page.section("Losses of the trainings", tables.losses(nodes), "losses", figures.loss_curves(nodes))
+    if losses := {node.node: node.losses for node in nodes if node.losses}:
+        page.section("Losses of the trainings", tables.losses(nodes), "losses", plots.loss_curves(losses))
     return "\n\n".join(page.parts), page.pictures

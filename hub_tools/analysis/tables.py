@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dataset_cards.escape import cell, inline
-from dataset_cards.numbers import count, curve, duration, share, sparkline
 from dataset_cards.lengths import PairLengths, Summary
+from dataset_cards.numbers import count, curve, duration, share, sparkline
+from dataset_cards.paper import MEAN_TOKENS, PARSED_SHARE, TOP_SHARE
 from hub_tools.analysis.nodes import NodeSummary
-from hub_tools.analysis.paper import MEAN_TOKENS, PARSED_SHARE, TOP_SHARE
 
 _BAR = 30  # characters of the longest bar
 

@@ -4,8 +4,8 @@ import pytest
 from markdown_it import MarkdownIt
 from run_samples import LENGTHS, NODES, SCORES, curve, node
 
-from hub_tools.analysis import tables
 from dataset_cards.lengths import PairLengths
+from hub_tools.analysis import tables
 from hub_tools.analysis.report import NodeSummary
 
 PAGE = MarkdownIt("commonmark").enable("table")

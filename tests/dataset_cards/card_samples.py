@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dataset_cards.facts import Config, Cost, DatasetFacts, Funnel, ModelFacts, ModelUse, Source
+from dataset_cards.facts import (
+    Config,
+    Cost,
+    DatasetFacts,
+    Example,
+    Funnel,
+    Lineage,
+    ModelFacts,
+    ModelUse,
+    Source,
+    Step,
+)
 
 CURATED = Source(
     name="curate",
@@ -93,3 +104,28 @@ def model_facts(**changes: Any) -> ModelFacts:
         **_COMMON,
     )
     return replace(facts, **changes)
+
+
+def example(**columns: str) -> Example:
+    """Return a row to show, with an instruction above its columns."""
+    return Example(id="0" * 16, head={"Instruction": "Say it."}, columns=columns)
+
+
+def step(name: str, **changes: Any) -> Step:
+    """Return a box of the lineage whose key is its name, changed."""
+    return replace(Step(key=name, title=name, lines=["v1 · 39 rows", "a1b2c3d"], kind="dataset"), **changes)
+
+
+def lineage(*arrows: str) -> Lineage:
+    """Return a lineage from arrows such as `seed>mix`; the boxes come in the order of their first mention."""
+    pairs = [(pair.partition(">")[0], pair.partition(">")[2]) for pair in arrows]
+    names = dict.fromkeys(name for pair in pairs for name in pair)
+    return Lineage(steps=[step(name) for name in names], arrows=pairs)
+
+
+DEFAULT = lineage(
+    "trees>seed", "corpus>responses", "seed>backward", "base>backward", "base>forward", "seed>forward",
+    "responses>backtranslate", "backward>backtranslate", "backtranslate>curate", "forward>curate",
+    "curate>rewrite", "curate>distill", "base>rewrite", "base>distill", "rewrite>mix", "distill>mix",
+    "seed>mix", "mix>final", "base>final",
+)  # fmt: skip

@@ -5,14 +5,14 @@ import re
 
 import pytest
 import yaml
-from card_samples import CURATED, dataset_facts
+from card_samples import CURATED, dataset_facts, example
 from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from dataset_cards.dataset import dataset_card
-from dataset_cards.facts import Config, Funnel, ModelUse, Source
+from dataset_cards.facts import Config, Example, Funnel, ModelUse, Source
 
 PAGE = MarkdownIt("commonmark").enable("table")
 
@@ -138,13 +138,6 @@ def test_the_licences_of_the_rows_count_where_files_state_none() -> None:
     assert "not known here" not in card
 
 
-def test_a_picture_that_the_body_shows_is_not_shown_again() -> None:
-    pictures = [("pictures/a.png", "In the body"), ("pictures/b c.png", "Scores [1] of *x*")]
-    page = body(dataset_card(dataset_facts(body="![A](pictures/a.png)", pictures=pictures)))
-    assert page.count("pictures/a.png") == 1
-    assert "![Scores \\[1\\] of \\*x\\*](pictures/b%20c.png)" in page
-
-
 def test_a_licence_that_the_hub_does_not_know_is_other_with_a_name() -> None:
     found = data(dataset_card(dataset_facts(license="My Own: Terms")))
     assert (found["license"], found["license_name"]) == ("other", "my-own-terms")
@@ -158,7 +151,7 @@ def test_a_licence_that_the_hub_knows_keeps_its_id(name: str) -> None:
 
 
 def test_at_most_three_examples_are_shown_and_long_ones_folded() -> None:
-    page = body(dataset_card(dataset_facts(examples=[{"Web text": "w" * 5000}] * 5)))
+    page = body(dataset_card(dataset_facts(examples=[example(web="w " * 2500)] * 5)))
     assert page.count("### Example") == 3
     assert page.count("… (3,800 more characters)") == 3
 
@@ -201,7 +194,7 @@ def card_with(text: str) -> str:
                     features=[{"name": text, "dtype": "string"}],
                 )
             ],
-            examples=[{text: text}],
+            examples=[Example(id=text, head={text: text}, columns={text: text, "b": text})],
             prompts={text: text},
             settings={"a": text},
             statistics=[(text, text, text)],

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from card_samples import dataset_facts, model_facts
+from card_samples import dataset_facts, example, model_facts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataset_cards.dataset import dataset_card
-from dataset_cards.kept import END, PLACEHOLDER, START, keep
+from dataset_cards.kept import END, PLACEHOLDER, START, keep, without
 from dataset_cards.model import model_card
 
 FIRST = dataset_card(dataset_facts(version="v1"))
@@ -68,7 +70,7 @@ def test_a_new_card_without_markers_gets_the_passage_at_its_end() -> None:
 def test_web_text_that_looks_like_a_passage_is_not_kept() -> None:
     hostile = f"x\n{START}\nBuy now!\n{END}\n"
     previous = dataset_card(
-        dataset_facts(examples=[{"Web text": hostile}], notes=[hostile], prompts={"a": hostile})
+        dataset_facts(examples=[example(web=hostile)], notes=[hostile], prompts={"a": hostile})
     )
     assert keep(previous, SECOND) == SECOND
 
@@ -85,3 +87,26 @@ def test_any_jumble_of_markers_gives_a_card_with_one_passage(lines: list[str]) -
     assert keep(card, SECOND) == card
     assert card.startswith(SECOND[: SECOND.index(START)])
     assert card.endswith(SECOND[SECOND.index(END) :])
+
+
+@pytest.mark.parametrize("passage", ["Mine.", "", "a\n\n## Load it\n\n```", f"  {PLACEHOLDER}"])
+def test_an_edit_between_the_markers_is_no_change_of_the_rest(passage: str) -> None:
+    assert without(edited(passage)) == without(FIRST)
+    assert without(edited(passage).replace("\n", "\r\n")) == without(FIRST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card.replace("odc-by", "cc0-1.0"),
+        lambda card: card.replace(START, ""),
+        lambda card: card.replace(END, ""),
+        lambda card: card.replace(END, "").replace("## Citation", f"{END}\n## Citation"),
+        lambda card: card.replace(START, "").replace("---\n", f"---\n{START}\n", 1),
+        lambda card: f"{START}\n{card}",
+        lambda card: card.replace(END, f"{END}\nOutside.\n{START}\n{END}"),
+        lambda card: card + "\n",
+    ],
+)
+def test_an_edit_anywhere_else_is_a_change(change: Callable[[str], str]) -> None:
+    assert without(change(edited("Mine."))) != without(FIRST)

@@ -96,7 +96,7 @@ def test_the_loss_curve_has_its_first_and_last_step() -> None:
     assert (int(steps[0]), int(steps[-1])) == (1, 30)
     assert (float(losses[0]), float(losses[-1])) == (4.0, 0.133)
     assert len(steps) == len(losses) == 10
-    assert "█" in section
+    assert "](pictures/loss.png)" in section
 
 
 def test_a_model_without_a_curve_or_a_prompt_has_no_such_sections() -> None:
