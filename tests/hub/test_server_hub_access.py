@@ -47,9 +47,7 @@ def writes(repo):
         ("POST", f"/api/models/{repo}/branch/dev", {}),
         ("POST", f"/api/models/{repo}/super-squash/main", {}),
         ("PUT", f"/api/models/{repo}/settings", {"visibility": "private"}),
-        ("GET", f"/api/models/{repo}/xet-write-token/main", None),
         ("GET", f"/api/models/{repo}/auth-check/write", None),
-        ("POST", f"/{repo}.git/info/lfs/objects/batch", {"operation": "upload", "objects": []}),
         ("POST", "/api/repos/move", {"fromRepo": repo, "toRepo": "other/stolen"}),
         ("DELETE", "/api/repos/delete", {"name": repo}),
     ]
@@ -62,6 +60,17 @@ def test_public_repo_is_written_by_its_owner_only(hub, repo, token, status):
         refused = hub.request(method, path, body, token=token)
         assert (refused.status, bool(refused.json["error"])) == (status, True), path
     assert hub.request("GET", f"/api/models/{repo}", token="").json == before
+
+
+@pytest.mark.parametrize(("token", "status"), [("", 401), (OTHER_TOKEN, 200), (READER_TOKEN, 403)])
+def test_everybody_whose_token_writes_may_upload_for_a_proposal(hub, repo, token, status):
+    batch = {"operation": "upload", "objects": []}
+    for method, path, body in [
+        ("POST", f"/{repo}.git/info/lfs/objects/batch", batch),
+        ("GET", f"/api/models/{repo}/xet-write-token/main", None),
+        ("POST", f"/api/models/{repo}/preupload/main?create_pr=1", {"files": []}),
+    ]:
+        assert hub.request(method, path, body, token=token).status == status, path
 
 
 def test_foreign_namespace_is_refused_with_both_names(hub):

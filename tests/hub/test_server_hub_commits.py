@@ -159,13 +159,26 @@ def test_last_commit_is_the_one_that_changed_the_bytes(hub, repo):
 
 @pytest.mark.parametrize(
     "path",
-    ["../x", "/x", "a/../../x", "a//b", "./x", ".git/config", "a/.GIT/hooks/x", "", "a\nb", "x" * 300, "a/"],
+    [
+        "../x",
+        "/x",
+        "a/../../x",
+        "a//b",
+        "./x",
+        "..\\x",
+        ".git/config",
+        "a/.GIT/hooks/x",
+        "",
+        "a\nb",
+        "x" * 300,
+        "a/",
+    ],
 )
 def test_unsafe_path_is_refused_by_preupload_and_commit(hub, repo, path):
     refused = hub.request("POST", f"/api/models/{repo}/commit/main", ndjson(header(), file(path, b"x")))
-    assert refused.status == 400
+    assert refused.status == 422
     wanted = {"files": [{"path": path, "size": 1, "sample": ""}]}
-    assert hub.request("POST", f"/api/models/{repo}/preupload/main", wanted).status == 400
+    assert hub.request("POST", f"/api/models/{repo}/preupload/main", wanted).status == 422
     assert hub.api().list_repo_files(repo) == [".gitattributes"]
 
 

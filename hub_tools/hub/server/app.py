@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import sqlite3
 
 from pydantic import ValidationError
@@ -12,30 +13,41 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub_tools.hub.server.api import (
+    access,
     account,
     collection,
+    discussions,
     files,
+    large_files,
     lfs,
     listing,
-    pages,
     repositories,
     revisions,
     upload,
+    users,
     xet,
 )
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import explain, refusal
+from hub_tools.hub.server.pages import routes as pages
 from hub_tools.hub.server.store import Store
 
-_TOPICS = (account, collection, repositories, listing, revisions, upload, lfs, xet, files, pages)
+_REPOS = (account, users, collection, repositories, access, listing, revisions, discussions)
+_FILES = (upload, lfs, large_files, xet, files)
+_ROUTES = (
+    [route for topic in (*_REPOS, *_FILES) for route in topic.ROUTES]
+    + repositories.FALLBACK
+    + pages.ROUTES
+    + files.FALLBACK
+)
 _LOG = logging.getLogger("uvicorn.error")
 
 
-class _RawPaths:
-    """Routes by the path as it was sent, so that a quoted slash stays inside its segment."""
+class _Entrance:
+    """Routes by the path as it was sent, so that a quoted slash stays inside; gives each answer an id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -44,13 +56,20 @@ class _RawPaths:
         if scope["type"] == "http":
             raw = scope["raw_path"].decode("latin-1")
             scope = {**scope, "path": raw.rstrip("/") or "/", "root_path": ""}
-        await self._app(scope, receive, send)
+        request_id = secrets.token_hex(12).encode()
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", request_id)]}
+            await send(message)
+
+        await self._app(scope, receive, sent)
 
 
 def create_app(store: Store, address: str) -> ASGIApp:
     """The application for one store; `address` is host:port, for links when a client names no host."""
     app = Starlette(
-        routes=[route for topic in _TOPICS for route in topic.ROUTES],
+        routes=_ROUTES,
         exception_handlers={
             HubError: _refuse,
             ValidationError: _refuse,
@@ -63,7 +82,7 @@ def create_app(store: Store, address: str) -> ASGIApp:
     )
     app.state.store, app.state.address, app.state.pid = store, address, os.getpid()
     app.router.redirect_slashes = False
-    return _RawPaths(app)
+    return _Entrance(app)
 
 
 def _refuse(request: Request, error: Exception) -> Response:

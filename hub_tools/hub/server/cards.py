@@ -14,7 +14,7 @@ import yaml
 MAX_CARD_BYTES = 1 << 20
 _MAX_NODES = 50_000
 _MAX_DEPTH = 64
-_BLOCK = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"\A\ufeff?\s*---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -81,6 +81,13 @@ class _Plain:
     def _text(value: Any) -> str:
         text = value.isoformat() if isinstance(value, datetime.date) else str(value)
         return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def check(card: Mapping[str, Any]) -> None:
+    """Refuse metadata that clients could not read back; raises `CardError`."""
+    index = card.get("model-index")
+    if index is not None and not (isinstance(index, list) and all(isinstance(one, dict) for one in index)):
+        raise CardError("model-index must be a list of mappings")
 
 
 def tags(card: Mapping[str, Any]) -> list[str]:

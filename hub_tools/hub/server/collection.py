@@ -53,21 +53,21 @@ def _number(slug: str) -> str:
     return slug.rpartition("-")[2]
 
 
-def get(db: Database, slug: str, viewer: str | None) -> Json:
-    """Read a collection; a private one is missing for all but its owner."""
+def get(db: Database, slug: str, viewer: str | None, orgs: tuple[str, ...] = ()) -> Json:
+    """Read a collection; a private one is missing for all but its owners."""
     namespace = slug.partition("/")[0]
     query = "SELECT body FROM collections WHERE id = ? AND namespace = ?"
     row = db.execute(query, (_number(slug), namespace)).fetchone()
     body: Json | None = json.loads(row[0]) if row else None
-    if body is None or (body["private"] and viewer != namespace):
+    if body is None or (body["private"] and namespace not in (viewer, *orgs)):
         raise HubError(404 if viewer else 401, f"Collection not found: {slug}")
     return body
 
 
-def every(db: Database, viewer: str | None) -> list[Json]:
+def every(db: Database, viewer: str | None, orgs: tuple[str, ...] = ()) -> list[Json]:
     """All collections that a viewer may see, the one changed last first."""
     bodies: list[Json] = [json.loads(row[0]) for row in db.execute("SELECT body FROM collections")]
-    visible = [body for body in bodies if not body["private"] or body["owner"]["name"] == viewer]
+    visible = [body for body in bodies if not body["private"] or body["owner"]["name"] in (viewer, *orgs)]
     return sorted(visible, key=lambda body: str(body["lastUpdated"]), reverse=True)
 
 

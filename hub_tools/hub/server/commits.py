@@ -8,9 +8,10 @@ import sqlite3
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from hub_tools.hub.server import refs
-from hub_tools.hub.server.errors import HubError, entry_not_found
+from hub_tools.hub.server import discussions, refs
+from hub_tools.hub.server.errors import HubError, entry_not_found, revision_not_found
 from hub_tools.hub.server.operations import CommitRequest, Delete, Put
 from hub_tools.hub.server.repos import Repo, now
 from hub_tools.hub.server.trees import Entry, Tree, check_no_clash, folder_ids, pack, unpack
@@ -69,6 +70,13 @@ def history(db: Database, repo: Repo, oid: str, offset: int, limit: int) -> list
     return [Commit(*row) for row in db.execute(query, (oid, repo.id, limit, offset))]
 
 
+def fresh_id(*identity: Any) -> str:
+    """An id for a new commit with these properties."""
+    # The random part keeps ids apart between stores: caches of clients go by commit id alone.
+    text = json.dumps([uuid.uuid4().hex, *identity], sort_keys=True)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
 def add(
     db: Database,
     repo: Repo,
@@ -81,17 +89,7 @@ def add(
 ) -> str:
     """Write a commit, and mark with its id the files whose entry has none yet."""
     date = now()
-    # The random part keeps ids apart between stores: caches of clients go by commit id alone.
-    identity = [
-        uuid.uuid4().hex,
-        parent,
-        author,
-        title,
-        message,
-        date,
-        {path: e.oid for path, e in files.items()},
-    ]
-    oid = hashlib.sha1(json.dumps(identity, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    oid = fresh_id(parent, author, title, message, date, {path: e.oid for path, e in files.items()})
     dated = {path: entry if entry.commit else entry._replace(commit=oid) for path, entry in files.items()}
     db.execute(
         "INSERT INTO commits VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
@@ -100,20 +98,36 @@ def add(
     return oid
 
 
+def copy_all(db: Database, source: Repo, target: Repo) -> None:
+    """Give a repo all commits of another."""
+    columns = "oid, parent, title, message, author, date, tree"
+    query = f"INSERT INTO commits(repo_id, {columns}) SELECT ?, {columns} FROM commits WHERE repo_id = ? ORDER BY rowid"  # noqa: S608, E501
+    db.execute(query, (target.id, source.id))
+
+
 def apply(db: Database, repo: Repo, revision: str, request: CommitRequest, author: str) -> str:
     """Commit to a branch; raises 412 if it has moved on from the parent that was named."""
     ref, head = refs.writable(db, repo, revision)
     oid = _commit_onto(db, repo, head, request, author)
     refs.put(db, repo, ref, oid)
+    if ref.startswith(refs.PULL_REQUEST):
+        number = int(ref.removeprefix(refs.PULL_REQUEST))
+        discussions.note_commit(db, repo, number, author, request.title, oid)
     return oid
 
 
-def propose(db: Database, repo: Repo, revision: str, request: CommitRequest, author: str) -> tuple[str, int]:
-    """Commit to a new pull request on top of `revision`; returns the commit and the request's number."""
-    oid = _commit_onto(db, repo, refs.resolve(db, repo, revision), request, author)
-    number = refs.next_pull_request(db, repo)
-    refs.put(db, repo, f"{refs.PULL_REQUEST}{number}", oid)
-    return oid, number
+def propose(db: Database, repo: Repo, branch: str, request: CommitRequest, author: str) -> tuple[str, int]:
+    """Commit to a new pull request on top of a branch; returns the commit and the request's number."""
+    base = branch if branch.startswith(refs.BRANCH) else refs.BRANCH + branch
+    head = refs.get(db, repo, base)
+    if head is None:
+        raise revision_not_found(branch)
+    oid = _commit_onto(db, repo, head, request, author)
+    title = request.title or "Update"
+    found = discussions.open_one(db, repo, author, title, request.message, base=base)
+    refs.put(db, repo, f"{refs.PULL_REQUEST}{found.number}", oid)
+    discussions.note_commit(db, repo, found.number, author, title, oid)
+    return oid, found.number
 
 
 def squash(db: Database, repo: Repo, branch: str, message: str, author: str) -> str:
@@ -127,7 +141,9 @@ def squash(db: Database, repo: Repo, branch: str, message: str, author: str) -> 
 
 def _commit_onto(db: Database, repo: Repo, head: str, request: CommitRequest, author: str) -> str:
     if request.parent and not (head.startswith(request.parent) and len(request.parent) >= 7):
-        raise HubError(412, "A commit has happened since. Please refresh and try again.")
+        raise HubError(
+            412, "The branch was updated since you opened this page. Please refresh and try again."
+        )
     files = dict(tree(db, repo, head))
     for operation in request.operations:
         _apply_one(files, operation, head)
@@ -143,8 +159,10 @@ def _apply_one(files: dict[str, Entry], operation: Put | Delete, head: str) -> N
         if present is None or present[:4] != operation.entry[:4]:
             files[operation.path] = operation.entry
         return
-    doomed = [operation.path] if operation.path in files and not operation.folder else []
-    if operation.folder:
+    if operation.path in files and not operation.folder:
+        doomed = [operation.path]
+    else:
+        # Clients may ask for a folder as if it were a file; it goes as a whole then, too.
         prefix = operation.path + "/" if operation.path else ""
         doomed = [path for path in files if path.startswith(prefix)]
     if not doomed:

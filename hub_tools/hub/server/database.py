@@ -10,9 +10,7 @@ from pathlib import Path
 
 from hub_tools.hub.server.errors import HubServerError
 
-SCHEMA_VERSION = 1
-
-SCHEMA = """
+_FIRST = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE repos(
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, name TEXT NOT NULL,
@@ -31,6 +29,28 @@ CREATE TABLE collections(
     id TEXT PRIMARY KEY, namespace TEXT NOT NULL, title TEXT NOT NULL, body TEXT NOT NULL,
     UNIQUE(namespace, title));
 """
+
+_DISCUSSIONS_AND_ACCESS = """
+CREATE TABLE discussions(
+    repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, number INTEGER NOT NULL, title TEXT NOT NULL,
+    author TEXT NOT NULL, created TEXT NOT NULL, status TEXT NOT NULL,
+    base TEXT, merged TEXT, PRIMARY KEY(repo_id, number));
+CREATE TABLE events(
+    id TEXT PRIMARY KEY, repo_id INTEGER NOT NULL, number INTEGER NOT NULL, type TEXT NOT NULL,
+    author TEXT NOT NULL, created TEXT NOT NULL, data TEXT NOT NULL,
+    FOREIGN KEY(repo_id, number) REFERENCES discussions ON DELETE CASCADE);
+CREATE INDEX events_of_discussion ON events(repo_id, number);
+CREATE TABLE access_requests(
+    id TEXT PRIMARY KEY, repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, user TEXT NOT NULL,
+    status TEXT NOT NULL, created TEXT NOT NULL, reason TEXT, UNIQUE(repo_id, user));
+INSERT INTO discussions
+    SELECT repo_id, CAST(substr(name, 9) AS INTEGER), title, author, date, 'open', 'refs/heads/main', NULL
+    FROM refs JOIN commits USING (repo_id, oid) WHERE name LIKE 'refs/pr/%';
+"""
+
+# Each step leads from one version to the next; a new store takes all of them.
+_STEPS = (_FIRST, _DISCUSSIONS_AND_ACCESS)
+SCHEMA_VERSION = len(_STEPS)
 
 
 class Database:
@@ -51,8 +71,9 @@ class Database:
             raise HubServerError(
                 f"{self._path} was written by a later version (schema {version}); update backforth."
             )
-        if version == 0:
-            script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        if version < SCHEMA_VERSION:
+            steps = "".join(_STEPS[version:])
+            script = f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             self._connection().executescript(script)
 
     def _connection(self) -> sqlite3.Connection:

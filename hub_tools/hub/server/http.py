@@ -26,6 +26,7 @@ from hub_tools.hub.server.store import Store
 MAX_JSON_BYTES = 16 << 20
 SESSION_COOKIE = "hub_session"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+Access = Literal["read", "write", "propose"]
 _Body = TypeVar("_Body", bound=BaseModel)
 _Item = TypeVar("_Item")
 
@@ -93,22 +94,47 @@ def viewer_of(request: Request) -> Viewer:
             kind, _, user = store_of(request).signer.scope(cookie).partition(":")
         except HubError:
             return ANONYMOUS
-        return Viewer(user, "read") if kind == "session" else ANONYMOUS
+        return Viewer(user, "read", store_of(request).accounts.orgs(user)) if kind == "session" else ANONYMOUS
     return ANONYMOUS
 
 
-def find_repo(
-    db: sqlite3.Connection, viewer: Viewer, kind: str, name: str, access: Literal["read", "write"] = "read"
-) -> Repo:
-    """Find a repo the viewer may use; to others a private repo looks just like a missing one."""
+def find_repo(db: sqlite3.Connection, viewer: Viewer, kind: str, name: str, access: Access = "read") -> Repo:
+    """Find a repo the viewer may use; to others a private repo looks just like a missing one.
+
+    "propose" is the right to suggest changes, which everybody with a writing token has where they can read.
+    """
     repo = repos.get(db, kind, name)
-    if repo is None or (repo.private and viewer.user != repo.namespace):
-        if viewer.user is None:
-            raise HubError(401, "Invalid username or password.", "RepoNotFound")
-        raise HubError(404, f"Repository not found: {name}", "RepoNotFound")
+    if repo is None or not may_see(viewer, repo):
+        raise repo_not_found(viewer)
     if access == "write":
         viewer.require_write(repo.namespace, f"write to the {kind} repo {name}")
+    if access == "propose":
+        viewer.require_writer(f"propose changes to the {kind} repo {name}")
     return repo
+
+
+def may_see(viewer: Viewer, repo: Repo) -> bool:
+    """Whether a repo exists as far as the viewer can tell."""
+    return not repo.private or viewer.belongs_to(repo.namespace)
+
+
+def repo_not_found(viewer: Viewer) -> HubError:
+    """The one answer for repos that are missing and repos that are hidden."""
+    if viewer.user is None:
+        return HubError(401, "Invalid username or password.", "RepoNotFound")
+    return HubError(404, "Repository not found", "RepoNotFound")
+
+
+def redirect_if_moved(request: Request, repo: Repo) -> None:
+    """Send a client that uses a repo's former name to the same address under the present one."""
+    parts = request.path_params
+    asked = f"{parts['ns']}/{parts['name']}"
+    raw = request.scope["raw_path"].decode("latin-1")
+    if repo.name.lower() != asked.lower() and f"/{asked}" in raw:
+        query = request.scope["query_string"].decode("latin-1")
+        # Relative, as clients follow no redirect to another host with their token.
+        address = raw.replace(f"/{asked}", f"/{repo.name}", 1) + (f"?{query}" if query else "")
+        raise HubError(307, f"{asked} is now {repo.name}", headers={"Location": address})
 
 
 @dataclass
@@ -143,9 +169,11 @@ class Call:
         """The full name of the repo that the path names."""
         return f"{self.part('ns')}/{self.part('name')}"
 
-    def repo(self, db: sqlite3.Connection, access: Literal["read", "write"] = "read") -> Repo:
-        """The repo that the path names, if the viewer may use it so."""
-        return find_repo(db, self.viewer, self.kind, self.name, access)
+    def repo(self, db: sqlite3.Connection, access: Access = "read", kind: str = "") -> Repo:
+        """The repo that the path names, if the viewer may use it so; 307 if it has another name now."""
+        repo = find_repo(db, self.viewer, kind or self.kind, self.name, access)
+        redirect_if_moved(self.request, repo)
+        return repo
 
     def flag(self, name: str) -> bool:
         """Whether a query parameter is set to yes."""

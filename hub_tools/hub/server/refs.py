@@ -71,7 +71,7 @@ def create(db: Database, repo: Repo, ref: str, oid: str, message: str | None = N
 def delete(db: Database, repo: Repo, ref: str) -> None:
     """Remove a branch or tag; its commits stay readable by id."""
     if ref == BRANCH + "main":
-        raise HubError(403, "The branch main cannot be deleted")
+        raise HubError(403, f"Cannot delete {ref}: every repo has it")
     if not get(db, repo, ref):
         raise revision_not_found(ref)
     db.execute("DELETE FROM refs WHERE repo_id = ? AND name = ?", (repo.id, ref))
@@ -82,9 +82,7 @@ def every(db: Database, repo: Repo) -> list[tuple[str, str]]:
     return db.execute("SELECT name, oid FROM refs WHERE repo_id = ? ORDER BY name", (repo.id,)).fetchall()
 
 
-def next_pull_request(db: Database, repo: Repo) -> int:
-    """The first free number for a pull request."""
-    numbers = [
-        int(ref.removeprefix(PULL_REQUEST)) for ref, _ in every(db, repo) if ref.startswith(PULL_REQUEST)
-    ]
-    return max(numbers, default=0) + 1
+def copy_all(db: Database, source: Repo, target: Repo) -> None:
+    """Give a repo all branches and tags of another, not its pull requests."""
+    query = "INSERT INTO refs SELECT ?, name, oid, message FROM refs WHERE repo_id = ? AND name NOT LIKE ?"
+    db.execute(query, (target.id, source.id, f"{PULL_REQUEST}%"))

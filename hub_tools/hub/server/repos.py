@@ -68,10 +68,11 @@ def check_name(name: str) -> None:
 
 
 def get(db: Database, kind: str, name: str) -> Repo | None:
-    """Find a repo by its name, or by one it had before it was moved."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM repos WHERE kind = ? AND name = ?", (kind, name)).fetchone()  # noqa: S608
+    """Find a repo by its name in any case, or by one it had before it was moved."""
+    named = f"SELECT {_COLUMNS} FROM repos WHERE kind = ? AND name = ? COLLATE NOCASE"  # noqa: S608
+    row = db.execute(named, (kind, name)).fetchone()
     if row is None:
-        moved = "SELECT repo_id FROM aliases WHERE kind = ? AND name = ?"
+        moved = "SELECT repo_id FROM aliases WHERE kind = ? AND name = ? COLLATE NOCASE"
         query = f"SELECT {_COLUMNS} FROM repos WHERE id = ({moved})"  # noqa: S608
         row = db.execute(query, (kind, name)).fetchone()
     return _from_row(row) if row else None
@@ -102,8 +103,9 @@ def create(db: Database, kind: str, name: str, private: bool) -> Repo:
 
 
 def _check_free(db: Database, kind: str, name: str) -> None:
-    if db.execute("SELECT 1 FROM repos WHERE kind = ? AND name = ?", (kind, name)).fetchone():
-        raise HubError(409, f"You already created this {kind} repo: {name}")
+    taken = "SELECT 1 FROM repos WHERE kind = ? AND name = ? COLLATE NOCASE"
+    if db.execute(taken, (kind, name)).fetchone():
+        raise HubError(409, f"A {kind} repository called {name} already exists: you already created it")
 
 
 def delete(db: Database, repo: Repo) -> None:

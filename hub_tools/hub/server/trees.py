@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from hub_tools.hub.server.errors import bad_request
+from hub_tools.hub.server.errors import HubError, bad_request
 
 # JSON numbers are exact up to here.
 MAX_SIZE = 2**53
@@ -73,10 +73,12 @@ def folders(paths: Iterable[str]) -> set[str]:
 def check_path(path: str) -> None:
     """Refuse a path that could not be checked out safely on somebody's disk."""
     parts = path.split("/")
-    if any(part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts):
-        raise bad_request(f"The path {path[:200]!r} is not allowed in a repo")
+    if any(
+        part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts
+    ) or path.startswith("..\\"):
+        raise HubError(422, f"The path {path[:200]!r} is not allowed in a repo")
     if len(path) > 1024 or any(ord(char) < 32 or ord(char) == 127 for char in path):
-        raise bad_request(f"The path {path[:200]!r} is too long or has control characters")
+        raise HubError(422, f"The path {path[:200]!r} is too long or has control characters")
 
 
 def check_no_clash(tree: Tree) -> None:

@@ -25,7 +25,16 @@ def whoami(call: Call) -> Response:
         "fullname": user,
         "isPro": False,
         "canPay": False,
-        "orgs": [],
+        "orgs": [
+            {
+                "type": "org",
+                "name": org,
+                "fullname": org,
+                "roleInOrg": call.viewer.role,
+                "isEnterprise": False,
+            }
+            for org in call.viewer.orgs
+        ],
         "auth": {"type": "access_token", "accessToken": token},
     }
     return JSONResponse(answer)
@@ -35,11 +44,13 @@ def validate_yaml(call: Call) -> Response:
     """Check a card before it is pushed; clients show the message of a 400."""
     card = call.parse(_Card)
     try:
-        cards.metadata(card.content)
+        found = cards.metadata(card.content)
+        cards.check(found)
     except cards.CardError as error:
         problem = [{"message": str(error)}]
         return JSONResponse({"error": str(error), "errors": problem, "warnings": []}, 400)
-    return JSONResponse({"errors": [], "warnings": []})
+    empty = [{"message": "empty or missing yaml metadata in repo card"}]
+    return JSONResponse({"errors": [], "warnings": [] if found else empty})
 
 
 def store_identity(call: Call) -> Response:

@@ -63,7 +63,7 @@ def list_collections(call: Call) -> Response:
     query = call.request.query_params
     owners, items, search = call.listed("owner"), call.listed("item"), query.get("q", "").lower()
     with call.store.db.read() as db:
-        found = [_shown(call, db, body) for body in collection.every(db, call.viewer.user)]
+        found = [_shown(call, db, body) for body in collection.every(db, call.viewer.user, call.viewer.orgs)]
     found = [
         body
         for body in found
@@ -84,7 +84,9 @@ def _slug(call: Call) -> str:
 def read(call: Call) -> Response:
     """One collection."""
     with call.store.db.read() as db:
-        return JSONResponse(_shown(call, db, collection.get(db, _slug(call), call.viewer.user)))
+        return JSONResponse(
+            _shown(call, db, collection.get(db, _slug(call), call.viewer.user, call.viewer.orgs))
+        )
 
 
 def _shown(call: Call, db: collection.Database, body: collection.Json) -> collection.Json:
@@ -147,7 +149,7 @@ def remove_item(call: Call) -> Response:
 
 
 def _mine(call: Call, db: collection.Database) -> collection.Json:
-    body = collection.get(db, _slug(call), call.viewer.user)
+    body = collection.get(db, _slug(call), call.viewer.user, call.viewer.orgs)
     call.viewer.require_write(body["owner"]["name"], "change a collection")
     return body
 

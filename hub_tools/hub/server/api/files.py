@@ -11,9 +11,9 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from hub_tools.hub.server import commits, refs
+from hub_tools.hub.server import commits, gating, refs
 from hub_tools.hub.server.errors import HubError, entry_not_found
-from hub_tools.hub.server.http import Call, find_repo, route
+from hub_tools.hub.server.http import Call, repo_not_found, route
 from hub_tools.hub.server.trees import Entry
 
 # What a browser may show in place; everything else it saves or shows as text, never as a page of ours.
@@ -67,7 +67,8 @@ def resolve_space(call: Call) -> Response:
 def _file(call: Call, kind: str) -> Response:
     path, revision = call.part("path"), call.part("rev")
     with call.store.db.read() as db:
-        repo = find_repo(db, call.viewer, kind, call.name)
+        repo = call.repo(db, kind=kind)
+        gating.require_access(db, call.viewer, repo)
         oid = refs.resolve(db, repo, revision)
         entry = commits.tree(db, repo, oid).get(path)
     if entry is None:
@@ -75,6 +76,11 @@ def _file(call: Call, kind: str) -> Response:
     return BlobResponse(
         call.store.blobs.path(entry.sha256), headers=_headers(entry, oid), media_type=_media_type(path, entry)
     )
+
+
+def nameless(call: Call) -> Response:
+    """Answer for a repo without a namespace, which this Hub has none of."""
+    raise repo_not_found(call.viewer)
 
 
 def _headers(entry: Entry, commit: str) -> dict[str, str]:
@@ -102,3 +108,4 @@ ROUTES = [
     for prefix, handler in (("/datasets", resolve_dataset), ("/spaces", resolve_space), ("", resolve))
     for verb in ("resolve", "raw")
 ]
+FALLBACK = [route("/{name:part}/resolve/{rev:part}{path:rest}", nameless)]

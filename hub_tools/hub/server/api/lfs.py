@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hub_tools.hub.server import gating, large_files
 from hub_tools.hub.server.api.files import BlobResponse
 from hub_tools.hub.server.errors import HubError, bad_request, too_large
-from hub_tools.hub.server.http import Call, find_repo, limited, route, store_of
+from hub_tools.hub.server.http import Call, limited, route, store_of
 from hub_tools.hub.server.trees import MAX_SIZE
 
 MAX_FILE_BYTES = 50 * 10**9
@@ -49,19 +50,25 @@ def batch_space(call: Call) -> Response:
 def _batch(call: Call, kind: str) -> Response:
     wanted = call.parse(_Batch)
     with call.store.db.read() as db:
-        find_repo(db, call.viewer, kind, call.name, "write" if wanted.operation == "upload" else "read")
+        # Uploading alone changes nothing: the commit that names the object asks for more.
+        repo = call.repo(db, "propose" if wanted.operation == "upload" else "read", kind)
+        if wanted.operation == "download":
+            gating.require_access(db, call.viewer, repo)
+            known = {file.sha256 for file in large_files.every(db, repo)}
+        else:
+            known = {item.oid for item in wanted.objects}
     answer = {
         "transfer": "basic",
         "hash_algo": "sha256",
-        "objects": [_object(call, item, wanted.operation) for item in wanted.objects],
+        "objects": [_object(call, item, wanted.operation, item.oid in known) for item in wanted.objects],
     }
     return JSONResponse(answer, media_type="application/vnd.git-lfs+json")
 
 
-def _object(call: Call, item: _Object, operation: str) -> dict[str, Any]:
+def _object(call: Call, item: _Object, operation: str, known: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {"oid": item.oid, "size": item.size, "authenticated": True}
     here = call.store.blobs.has(item.oid)
-    if operation == "download" and not here:
+    if operation == "download" and not (here and known):
         return answer | {"error": {"code": 404, "message": "Object does not exist"}}
     if operation == "upload" and item.size > MAX_FILE_BYTES:
         return answer | {"error": {"code": 413, "message": str(too_large("The file", MAX_FILE_BYTES))}}

@@ -12,7 +12,7 @@ from hub_tools.hub.server import commits, refs, repos, wire
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
-from hub_tools.hub.server.http import Call, route
+from hub_tools.hub.server.http import Call, may_see, route
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.trees import Tree, folders
 
@@ -47,9 +47,14 @@ def list_repos(call: Call) -> Response:
 
 def _is_wanted(call: Call, repo: Repo) -> bool:
     query = call.request.query_params
-    author, search = query.get("author"), query.get("search", "")
-    visible = not repo.private or repo.namespace == call.viewer.user
-    return visible and author in (None, repo.namespace) and search.lower() in repo.name.lower()
+    author = query.get("author")
+    gated = query.get("gated")
+    return (
+        may_see(call.viewer, repo)
+        and author in (None, repo.namespace)
+        and all(text.lower() in repo.name.lower() for text in query.getlist("search"))
+        and (gated is None or (gated.lower() == "true") == bool(repo.gated))
+    )
 
 
 def info(call: Call) -> Response:
@@ -92,7 +97,12 @@ def paths_info(call: Call) -> Response:
     present = [
         path for path in (name.strip("/") for name in listed) if path in tree or (path and path in ids)
     ]
-    return JSONResponse([_any_json(path, tree, ids, changes) for path in present])
+    return JSONResponse([_copyable(_any_json(path, tree, ids, changes)) for path in present])
+
+
+def _copyable(answer: wire.Json) -> wire.Json:
+    """Clients copy a file between repos only if it has a `xetHash`, which they read here alone."""
+    return answer | {"xetHash": answer["lfs"]["oid"]} if "lfs" in answer else answer
 
 
 def _snapshot(

@@ -1,13 +1,15 @@
-"""Making, moving, configuring and deleting repos, and asking for access to them."""
+"""Making, moving, configuring and deleting repos, and copying them whole."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import commits, refs, repos
+from hub_tools.hub.server import commits, gating, refs, repos
 from hub_tools.hub.server.api.upload import GITATTRIBUTES
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, find_repo, route
@@ -27,6 +29,11 @@ class _Target(BaseModel):
 
 class _Creation(_Target):
     private: bool | None = None
+    visibility: Literal["public", "private", "protected"] | None = None
+
+
+class _Duplication(BaseModel):
+    repository: str
     visibility: Literal["public", "private", "protected"] | None = None
 
 
@@ -52,17 +59,23 @@ def create(call: Call) -> Response:
     private = bool(wanted.private) if wanted.visibility is None else wanted.visibility == "private"
     url = call.base + repos.web_path(kind, name)
     first = Entry(blob_id(GITATTRIBUTES), len(GITATTRIBUTES), call.store.blobs.put(GITATTRIBUTES), lfs=False)
+    with _naming(url), call.store.db.write() as db:
+        repo = repos.create(db, kind, name, private)
+        oid = commits.add(
+            db, repo, {".gitattributes": first}, parent=None, author=author, title="initial commit"
+        )
+        refs.put(db, repo, refs.BRANCH + "main", oid)
+    return JSONResponse({"url": url, "name": name, "id": f"{repo.id:024x}"})
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Let a refusal name the repo that is there already, which clients' `exist_ok` goes on with."""
     try:
-        with call.store.db.write() as db:
-            repo = repos.create(db, kind, name, private)
-            oid = commits.add(
-                db, repo, {".gitattributes": first}, parent=None, author=author, title="initial commit"
-            )
-            refs.put(db, repo, refs.BRANCH + "main", oid)
+        yield
     except HubError as error:
         error.extra["url"] = url
         raise
-    return JSONResponse({"url": url, "name": name, "id": f"{repo.id:024x}"})
 
 
 def delete(call: Call) -> Response:
@@ -96,25 +109,31 @@ def settings(call: Call) -> Response:
     return JSONResponse({"private": private, "gated": wanted.gated})
 
 
-def auth_check(call: Call) -> Response:
-    """Answer whether the viewer may read the repo."""
-    with call.store.db.read() as db:
-        call.repo(db)
-    return JSONResponse({})
-
-
-def auth_check_write(call: Call) -> Response:
-    """Answer whether the viewer may write to the repo."""
-    with call.store.db.read() as db:
-        call.repo(db, "write")
-    return JSONResponse({})
+def duplicate(call: Call) -> Response:
+    """Make another repo with this one's whole history, branches and tags."""
+    wanted = call.parse(_Duplication)
+    repos.check_name(wanted.repository)
+    private = None if wanted.visibility is None else wanted.visibility == "private"
+    url = call.base + repos.web_path(call.kind, wanted.repository)
+    with call.store.db.write() as db:
+        source = call.repo(db)
+        gating.require_access(db, call.viewer, source)
+        call.viewer.require_write(wanted.repository.partition("/")[0], f"create a {source.kind}")
+        with _naming(url):
+            repo = repos.create(
+                db, source.kind, wanted.repository, source.private if private is None else private
+            )
+        commits.copy_all(db, source, repo)
+        refs.copy_all(db, source, repo)
+    return JSONResponse({"url": url})
 
 
 def nameless(call: Call) -> Response:
-    """Answer for names without a namespace, which this Hub has none of."""
+    """Answer for what is no repo with a namespace, or nothing that this Hub can do with one."""
+    name = f"{call.part('name')}/{call.part('rest').partition('/')[0]}".rstrip("/")
     with call.store.db.read() as db:
-        find_repo(db, call.viewer, call.kind, call.part("name"))
-    return JSONResponse({})
+        find_repo(db, call.viewer, call.kind, name)
+    return unknown(call)
 
 
 REPO = "/api/{kind:kind}/{ns:part}/{name:part}"
@@ -123,7 +142,19 @@ ROUTES = [
     route("/api/repos/delete", delete, ["DELETE"]),
     route("/api/repos/move", move, ["POST"]),
     route(REPO + "/settings", settings, ["PUT"]),
-    route(REPO + "/auth-check", auth_check),
-    route(REPO + "/auth-check/write", auth_check_write),
-    route("/api/{kind:kind}/{name:part}", nameless),
+    route(REPO + "/duplicate", duplicate, ["POST"]),
+]
+
+
+def unknown(call: Call) -> Response:
+    """Answer for everything that this Hub does not do."""
+    path = call.request.scope["path"]
+    raise HubError(404, f"This Hub has no such operation: {call.request.method} {path[:300]}")
+
+
+_ALL = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+# Matches what nothing else has matched.
+FALLBACK = [
+    route("/api/{kind:kind}/{name:part}{rest:rest}", nameless, _ALL),
+    route("/api{rest:rest}", unknown, _ALL),
 ]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from html import escape
+from typing import Any
+
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from hub_tools.hub.server import commits, refs
 from hub_tools.hub.server.api.repositories import REPO
+from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.http import Call, route
 
 PAGE_OF_COMMITS = 1000
@@ -44,11 +48,22 @@ def history(call: Call) -> Response:
     with call.store.db.read() as db:
         repo = call.repo(db)
         found = commits.history(db, repo, refs.resolve(db, repo, call.part("rev")), offset, limit + 1)
-    items = [
-        {"id": c.oid, "title": c.title, "message": c.message, "authors": [{"user": c.author}], "date": c.date}
-        for c in found[:limit]
-    ]
+    formatted = "formatted" in call.listed("expand")
+    items = [_commit_json(commit, formatted) for commit in found[:limit]]
     return call.page(items, offset, more=len(found) > limit)
+
+
+def _commit_json(commit: Commit, formatted: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "id": commit.oid,
+        "title": commit.title,
+        "message": commit.message,
+        "authors": [{"user": commit.author}],
+        "date": commit.date,
+    }
+    if formatted:
+        answer["formatted"] = {"title": escape(commit.title), "message": escape(commit.message)}
+    return answer
 
 
 def create_tag(call: Call) -> Response:

@@ -23,7 +23,7 @@ TOKEN_SECONDS = 3600
 def write_token(call: Call) -> Response:
     """Give a writer of the repo the address of the storage and a short-lived token for it."""
     with call.store.db.read() as db:
-        call.repo(db, "write")
+        call.repo(db, "propose")
     expires = int(time.time()) + TOKEN_SECONDS
     token = call.store.signer.ticket("xet:write", TOKEN_SECONDS)
     # Clients remember by address what a storage holds, so the address must never be that of another store.

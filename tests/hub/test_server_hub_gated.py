@@ -1,0 +1,80 @@
+import pytest
+from hub_support import OTHER_TOKEN, READER_TOKEN
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
+
+
+@pytest.fixture
+def gated(hub, repo):
+    hub.api().upload_file(path_or_fileobj=b"behind the gate", path_in_repo="f.bin", repo_id=repo)
+    hub.api().update_repo_settings(repo, gated="manual")
+    return repo
+
+
+def reads(hub, repo, token):
+    return hub.request("GET", f"/{repo}/resolve/main/f.bin", token=token)
+
+
+def test_files_of_a_gated_repo_are_for_those_let_in(hub, gated):
+    sha = hub.api().get_paths_info(gated, "f.bin")[0].lfs.sha256
+    batch = {"operation": "download", "objects": [{"oid": sha, "size": 15}]}
+    for token, status in (("", 401), (OTHER_TOKEN, 403)):
+        for method, path, body in [
+            ("GET", f"/{gated}/resolve/main/f.bin", None),
+            ("HEAD", f"/{gated}/resolve/main/f.bin", None),
+            ("GET", f"/{gated}/raw/main/f.bin", None),
+            ("GET", f"/api/models/{gated}/auth-check", None),
+            ("POST", f"/{gated}.git/info/lfs/objects/batch", batch),
+        ]:
+            answer = hub.request(method, path, body, token=token)
+            assert (answer.status, answer.headers["X-Error-Code"]) == (status, "GatedRepo"), path
+            assert b"behind" not in answer.body
+        assert hub.request("GET", f"/api/models/{gated}", token=token).json["gated"] == "manual"
+    assert reads(hub, gated, READER_TOKEN).body == b"behind the gate"
+    with pytest.raises(GatedRepoError):
+        hub.api(OTHER_TOKEN).hf_hub_download(gated, "f.bin")
+
+
+def test_request_is_asked_rejected_accepted_and_taken_back(hub, gated):
+    api = hub.api()
+    assert hub.request("POST", f"/{gated}/ask-access", token="").status == 401
+    assert hub.request("POST", f"/{gated}/ask-access", token=OTHER_TOKEN).json == {"status": "pending"}
+    assert hub.request("POST", f"/{gated}/ask-access", token=OTHER_TOKEN).json == {"status": "pending"}
+    assert [one.username for one in api.list_pending_access_requests(gated)] == ["other"]
+    api.reject_access_request(gated, "other", rejection_reason="no")
+    assert "rejected" in reads(hub, gated, OTHER_TOKEN).json["error"]
+    api.accept_access_request(gated, "other")
+    assert reads(hub, gated, OTHER_TOKEN).body == b"behind the gate"
+    api.cancel_access_request(gated, "other")
+    assert reads(hub, gated, OTHER_TOKEN).status == 403
+    with pytest.raises(HfHubHTTPError, match="pending already"):
+        api.cancel_access_request(gated, "other")
+
+
+def test_automatic_gate_opens_on_asking_and_any_gate_on_a_grant(hub, gated, repo):
+    hub.api().update_repo_settings(gated, gated="auto")
+    assert hub.request("POST", f"/{gated}/ask-access", token=OTHER_TOKEN).json == {"status": "accepted"}
+    assert reads(hub, gated, OTHER_TOKEN).status == 200
+    hub.api().update_repo_settings(gated, gated=False)
+    assert reads(hub, gated, "").status == 200
+    assert hub.request("POST", f"/{gated}/ask-access", token=OTHER_TOKEN).status == 400
+
+
+def test_grant_lets_known_users_in_once(hub, gated):
+    hub.api().grant_access(gated, "other")
+    assert reads(hub, gated, OTHER_TOKEN).status == 200
+    for user in ("other", "nobody"):
+        with pytest.raises(HfHubHTTPError):
+            hub.api().grant_access(gated, user)
+
+
+def test_only_the_owner_sees_and_decides_requests(hub, gated):
+    for path in ("pending", "accepted", "rejected"):
+        assert (
+            hub.request("GET", f"/api/models/{gated}/user-access-request/{path}", token=OTHER_TOKEN).status
+            == 403
+        )
+    body = {"user": "other", "status": "accepted"}
+    handle = f"/api/models/{gated}/user-access-request/handle"
+    assert hub.request("POST", handle, body, token=OTHER_TOKEN).status == 403
+    assert hub.request("POST", handle, {"user": "nobody", "status": "accepted"}).status == 404
+    assert hub.request("GET", f"/api/models/{gated}/user-access-request/sideways").status == 400
