@@ -109,11 +109,7 @@ def _tag(hub: Hub, ref: Ref, tag: str, tags: Mapping[str, str]) -> None:
 def _operations(hub: Hub, head: Ref, files: Files) -> list[CommitOperationAdd | CommitOperationDelete]:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    there = hub.call(
-        f"{head.kind} {head.repo}",
-        lambda: hub.api.list_repo_files(head.repo, revision=head.sha, repo_type=head.kind),
-    )
-    gone = [path for path in there if path not in files and path != ".gitattributes"]
+    gone = [path for path in hub.names(head) if path not in files and path != ".gitattributes"]
     return [
         *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=content) for path, content in files.items()),
         *(CommitOperationDelete(path_in_repo=path) for path in gone),

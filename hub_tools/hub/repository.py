@@ -243,6 +243,13 @@ class Hub:
             )
         )
 
+    def names(self, ref: Ref) -> list[str]:
+        """Return the paths of all files of a repo at a commit."""
+        return self.call(
+            f"{ref.kind} {ref.name}",
+            lambda: self.api.list_repo_files(ref.repo, revision=ref.sha, repo_type=ref.kind),
+        )
+
     def matching(self, ref: Ref, patterns: Sequence[str]) -> dict[str, Path]:
         """Download the files of a repo that match patterns; return them by path in the repo, sorted."""
         folder = self.fetch(ref, patterns)

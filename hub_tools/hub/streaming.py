@@ -42,15 +42,11 @@ def stream(hub: Hub, ref: Ref, path: str) -> Iterator[bytes]:
 
 
 def _request(hub: Hub, ref: Ref, path: str, start: int) -> Iterator[bytes]:
-    from huggingface_hub import get_session, hf_hub_url
+    from huggingface_hub import get_session, hf_hub_url, utils
     from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.utils import (
-        build_hf_headers,  # type: ignore[attr-defined]
-        hf_raise_for_status,  # type: ignore[attr-defined]
-    )
 
     url = hf_hub_url(ref.repo, path, repo_type=ref.kind, revision=ref.sha, endpoint=hub.endpoint)
-    headers = build_hf_headers(token=hub.token or False) | {"Accept-Encoding": "identity"}
+    headers = utils.build_hf_headers(token=hub.token or False) | {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
 
@@ -61,7 +57,7 @@ def _request(hub: Hub, ref: Ref, path: str, start: int) -> Iterator[bytes]:
         )
         if response.is_error:
             response.read()
-            hf_raise_for_status(response)
+            utils.hf_raise_for_status(response)
         return response
 
     try:

@@ -314,8 +314,8 @@ class Facts:
         )
 
 
-def step(link: Link) -> Step:
-    """Return a link of a lineage as the drawing takes it."""
+def step(link: Link, address: str | None = None) -> Step:
+    """Return a link of a lineage as the drawing takes it; `address` is where a click leads."""
     if link.ref is None:
         return Step(
             key=link.key, title=link.title, lines=[f"sha256 {link.key.partition('#')[2]}…"], kind="file"
@@ -325,7 +325,9 @@ def step(link: Link) -> Step:
         f"{link.ref.version} · {link.ref.sha[:12]}" if link.ref.version else link.ref.sha[:12],
     ]
     kind = link.ref.kind if link.statement else "foreign"
-    return Step(key=link.key, title=link.title, lines=[*lines, *filter(None, [link.rows])], kind=kind)
+    return Step(
+        key=link.key, title=link.title, lines=[*lines, *filter(None, [link.rows])], kind=kind, link=address
+    )
 
 
 def _label(stage: str) -> str:

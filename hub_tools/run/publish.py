@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from hub_tools.stages.registry import AskConfig, Tick
 
 CARD = "README.md"
 # What a model's licence asks to hand on with it; the published model holds its base's.
-NOTICES = ("LICENSE*", "LICENCE*", "NOTICE*", "Notice*", "USE_POLICY*")
+NOTICE = re.compile(r"(licen[cs]e|notice|use_policy)[\w.-]*$", re.IGNORECASE)
 
 
 class Publisher:
@@ -80,7 +81,10 @@ class Publisher:
 
     def _notices(self, made: Made) -> dict[str, Path | bytes]:
         base = made.pinned.refs.get("base") if made.model else None
-        return {**self._hub.matching(base, NOTICES)} if base else {}
+        if base is None:
+            return {}
+        names = [name for name in self._hub.names(base) if NOTICE.match(name)]
+        return {**self._hub.matching(base, names)} if names else {}
 
     def _statement(
         self,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, Field
 
 from hub_tools.errors import DataError
+from hub_tools.hub.trace import DROPPED
 from hub_tools.records import Mixed, Seed
 from hub_tools.stages.registry import MODEL, Build, Input, Inputs, Model, Render, StageConfig, stage
 from training.settings import TrainSettings
@@ -99,6 +102,7 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
         trained = train(config, pairs, Base(inputs.folder("base"), repo, sha), inputs.work, on_step)
     except TrainingError as error:
         raise DataError(f"stages.{inputs.name}: {error}") from error
+    _list_dropped(trained.folder, trained.dropped)
     adapter = trained.kind == "adapter"
     return Model(
         folder=trained.folder,
@@ -117,6 +121,13 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
         example_prompt=_prompt(pairs[0]),
         parameters=trained.parameters["all"],
     )
+
+
+def _list_dropped(folder: Path, dropped: Sequence[tuple[str, str]]) -> None:
+    """Name every pair that the model was not trained on, beside its weights."""
+    if dropped:
+        lines = [json.dumps({"id": row_id, "reason": reason}) + "\n" for row_id, reason in dropped]
+        (folder / DROPPED).write_text("".join(lines), encoding="utf-8")
 
 
 def _reasons(dropped: Sequence[tuple[str, str]]) -> Mapping[str, int]:
