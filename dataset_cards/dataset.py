@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 
 from dataset_cards import frontmatter, plots, render
 from dataset_cards.facts import DatasetFacts
 from dataset_cards.kept import keep
-from dataset_cards.licenses import reason
+from dataset_cards.lengths import Summary
+from dataset_cards.limits import dataset_limits
 from dataset_cards.lineage import LINEAGE, drawing
 
 SCORES, LENGTHS, REJECTS = "pictures/scores.png", "pictures/lengths.png", "pictures/rejects.png"
@@ -24,15 +26,17 @@ def dataset_files(facts: DatasetFacts, previous_card: str | None = None) -> dict
 
 def dataset_card(facts: DatasetFacts) -> str:
     """Return the whole README of a dataset repo, which the Hub and `datasets.load_dataset` read as it is."""
-    stated = [source.license or "" for source in facts.sources] + [
-        model.license or "" for model in facts.models
-    ]
+    rows = sum(config.rows for config in facts.configs if config.name == _default(facts))
     body = render.render(
         "dataset.md.jinja",
         **render.common(facts),
-        license_reason=reason(facts.license, facts.licenses or stated),
+        size=f" with {rows:,} rows" if facts.configs else "",
+        terms=render.terms(facts, [model.license for model in facts.models]),
+        limits=dataset_limits(facts),
         funnel=render.funnel_rows(facts.funnel),
         drawn=set(_pictures(facts)),
+        own=[(path, PurePosixPath(path).stem) for path in facts.pictures if path not in facts.body],
+        lengths=_lengths(facts),
         default=_default(facts),
         empty=any(not config.rows for config in facts.configs),
     )
@@ -45,12 +49,20 @@ def _pictures(facts: DatasetFacts) -> Mapping[str, Callable[[], bytes]]:
     if any(facts.scores.values()):
         found[SCORES] = lambda: plots.score_histogram(facts.scores)
     if lengths := facts.lengths:
-        found[LENGTHS] = lambda: plots.length_distributions({facts.node: lengths})
+        found[LENGTHS] = lambda: plots.length_distributions({facts.repo.rsplit("/", 1)[-1]: lengths})
     if any(facts.funnel.rejects.values()):
         found[REJECTS] = lambda: plots.reject_reasons(facts.funnel.rejects, facts.funnel.read)
     if lineage := facts.lineage:
         found[LINEAGE] = lambda: drawing(lineage).encode()
-    return found
+    return {path: draw for path, draw in found.items() if path not in facts.pictures}
+
+
+def _lengths(facts: DatasetFacts) -> list[tuple[str, Summary]]:
+    """Return the summaries of both sides of the pairs, if they were counted."""
+    if facts.lengths is None:
+        return []
+    sides = {"Instruction": facts.lengths.instruction, "Response": facts.lengths.response}
+    return [(side, lengths.summary()) for side, lengths in sides.items()]
 
 
 def _metadata(facts: DatasetFacts) -> dict[str, object]:
@@ -58,8 +70,10 @@ def _metadata(facts: DatasetFacts) -> dict[str, object]:
     rows = [config.rows for config in facts.configs if config.name == _default(facts)]
     return {
         "pretty_name": facts.repo.rsplit("/", 1)[-1],
-        **frontmatter.license_keys(facts.license),
+        **frontmatter.license_keys(facts.license, facts.licenses),
         "language": frontmatter.languages(facts.languages),
+        "annotations_creators": ["machine-generated"] if facts.scores else [],
+        "language_creators": ["machine-generated"] if facts.synthetic else [],
         "size_categories": [frontmatter.size_category(number) for number in rows],
         "task_categories": ["text-generation"],
         "source_datasets": frontmatter.source_datasets(facts.sources),

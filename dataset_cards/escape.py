@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from urllib.parse import quote
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Scripts such as Persian and emoji need the joiners; a soft hyphen is a harmless guest of web pages.
@@ -73,6 +74,11 @@ def code(text: str) -> str:
 def cell(text: str) -> str:
     """Return a code span for a table cell, where a bare `|` would end the cell even inside code."""
     return code(text).replace("|", "\\|")
+
+
+def address(url: str) -> str:
+    """Return a web address for the angle brackets of a Markdown link, out of which it cannot get."""
+    return quote(visible(url), safe="/:?#&=%+,;@~.-_!'()*")
 
 
 def prose(text: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import yaml
 
 from dataset_cards.facts import Config, ModelFacts, Source
-from dataset_cards.licenses import HUB_IDS, known
+from dataset_cards.licenses import HUB_IDS, known, link
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPO = re.compile(r"[\w-][\w.-]{0,95}(/[\w-][\w.-]{0,95})?", re.ASCII)
@@ -33,13 +34,23 @@ def plain(value: object) -> object:
     return value if value is None or isinstance(value, (bool, int, float)) else str(value)
 
 
-def license_keys(name: str) -> dict[str, object]:
-    """Return the licence as the Hub takes it: one of its own ids, else `other` with a name."""
+def license_keys(name: str, made_of: Sequence[str] = ()) -> dict[str, object]:
+    """Return the licence as the Hub takes it: one of its own ids, else `other` with a name and an address.
+
+    `other` by itself is named after the one licence in `made_of` that is not known, if it is one.
+    """
     found = known(name) or name.strip().lower()
-    if found in HUB_IDS:
+    if found in HUB_IDS - {"other"}:
         return {"license": found}
-    slug = re.sub(r"[^a-z0-9.]+", "-", found).strip("-.")
-    return {"license": "other", "license_name": slug[:60]}
+    strange = [part for part in made_of if known(part) is None and part.strip().lower() not in ("", *HUB_IDS)]
+    if found == "other" and len(strange) == 1:
+        name = strange[0]
+    slug = re.sub(r"[^a-z0-9.]+", "-", re.sub(r"https?://", "", name.strip().lower())).strip("-.")
+    return {
+        "license": "other",
+        "license_name": "" if slug == "other" else slug[:60],
+        "license_link": link(name),
+    }
 
 
 def languages(codes: Iterable[str]) -> list[str]:
@@ -104,3 +115,26 @@ def base_keys(facts: ModelFacts) -> dict[str, object]:
     """Return what a model was made from, where that is a repo of the Hub."""
     base = repo_id(facts.base)
     return {"base_model": base, "base_model_relation": facts.relation if base else None}
+
+
+def model_index(facts: ModelFacts) -> list[dict[str, object]]:
+    """Return the `model-index` key: every finite number that was measured, by task and dataset."""
+    found: dict[tuple[str, str], list[dict[str, object]]] = {}
+    for item in facts.evaluations:
+        if math.isfinite(item.value):
+            metric = {"type": _slug(item.metric), "name": item.metric, "value": item.value}
+            found.setdefault((item.task, item.dataset), []).append(metric)
+    results = [
+        {
+            "task": {"type": "text-generation", "name": task},
+            "dataset": {"type": repo_id(dataset) or _slug(dataset), "name": dataset},
+            "metrics": metrics,
+        }
+        for (task, dataset), metrics in found.items()
+    ]
+    return [{"name": facts.repo.rsplit("/", 1)[-1], "results": results}] if results else []
+
+
+def _slug(name: str) -> str:
+    """Return a name as an id of small letters, digits and underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "unnamed"

@@ -125,7 +125,7 @@ def _box(step: Step, x: float, y: float, *, this: bool) -> str:
     """Return a box with its texts in a viewport of its own, out of which nothing can be seen."""
     height = _height(step)
     line = _DAY[step.kind][1]
-    word = f"{_WORDS[step.kind]} · this version" if this else _WORDS[step.kind]
+    word = f"{_WORDS[step.kind]} · this repo" if this else _WORDS[step.kind]
     texts = [
         _line(word, 22, 10, f'class="bf-word-{step.kind}" fill="{line}" font-weight="600"'),
         _line(step.title, 40, 13, f'class="bf-ink" fill="{_INK}" font-weight="600"'),

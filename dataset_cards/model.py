@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataset_cards import frontmatter, numbers, plots, render
 from dataset_cards.facts import ModelFacts
 from dataset_cards.kept import keep
-from dataset_cards.licenses import reason
+from dataset_cards.limits import model_limits
 from dataset_cards.lineage import LINEAGE, drawing
+from dataset_cards.usage import usage
 
 LOSS = "pictures/loss.png"
-_SHORT_PROMPT = 600  # characters: a longer prompt is shown, but not repeated inside the code
 
 
 def model_files(facts: ModelFacts, previous_card: str | None = None) -> dict[str, bytes]:
@@ -25,14 +25,14 @@ def model_files(facts: ModelFacts, previous_card: str | None = None) -> dict[str
 
 def model_card(facts: ModelFacts) -> str:
     """Return the whole README of a model repo, adapter or full weights."""
-    stated = facts.licenses or [source.license or "" for source in facts.sources]
     body = render.render(
         "model.md.jinja",
         **render.common(facts),
-        license_reason=reason(facts.license, stated) if stated else "",
+        terms=render.terms(facts),
+        limits=model_limits(facts),
         drawn=set(_pictures(facts)),
         curve=numbers.curve(facts.losses),
-        prompt=facts.example_prompt if len(facts.example_prompt) <= _SHORT_PROMPT else "",
+        usage=usage(facts.stage, facts.example_prompt),
         base=frontmatter.repo_id(facts.base),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body
@@ -52,12 +52,12 @@ def _metadata(facts: ModelFacts) -> dict[str, object]:
     """Return the keys of the YAML block."""
     adapter = facts.relation == "adapter"
     return {
-        **frontmatter.license_keys(facts.license),
+        **frontmatter.license_keys(facts.license, facts.licenses),
         "language": frontmatter.languages(facts.languages),
         "library_name": "peft" if adapter else facts.library,
         "pipeline_tag": "text-generation",
         **frontmatter.base_keys(facts),
         "datasets": frontmatter.source_datasets(facts.sources),
         "tags": frontmatter.tags("sft", "trl", *(["lora"] if adapter else [])),
-        "model_name": facts.repo.rsplit("/", 1)[-1],
+        "model-index": frontmatter.model_index(facts),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -27,6 +28,14 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
 def count(number: int) -> str:
     """Return a whole number with its thousands apart."""
     return f"{number:,}"
+
+
+def size(number: int) -> str:
+    """Return bytes as `999 B`, `3.0 kB` or `120 MB`, in powers of ten as the Hub counts them."""
+    value, unit = float(number), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.1f} {_UNITS[unit]}" if unit and value < 9.95 else f"{value:.0f} {_UNITS[unit]}"
 
 
 def share(part: int, whole: int) -> str:

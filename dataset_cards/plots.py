@@ -31,6 +31,8 @@ def score_histogram(scores: Mapping[int | None, int]) -> bytes:
         axes.set_xticks(range(6), ["1", "2", "3", "4", "5", "no valid\nscore"])
         axes.set_xlabel("score")
         axes.set_ylabel("judged pairs")
+        axes.yaxis.set_major_locator(_whole_numbers())
+        axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.set_ylim(0, 1.2 * max([*bars, 1]))
         axes.set_title(f"Scores of {sum(bars):,} judged pairs (paper: {100 * TOP_SHARE:.1f} % score 5)")
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dataset_cards import escape, kept
+from dataset_cards import escape, kept, licenses
 from dataset_cards.facts import Common, Funnel
-from dataset_cards.numbers import count, duration, share
+from dataset_cards.numbers import count, duration, share, size
 
 
 def render(template: str, **values: object) -> str:
@@ -32,8 +33,9 @@ def _environment() -> Environment:
     )
     for of_text in ("inline", "code", "cell", "prose", "fenced", "folded", "lines"):
         environment.filters[of_text] = getattr(escape, of_text)
-    environment.filters |= {"count": count, "share": share, "duration": duration}
-    environment.filters |= {"literal": literal, "flat": flat, "path": quote}
+    environment.filters |= {"count": count, "share": share, "duration": duration, "size": size}
+    environment.filters |= {"literal": literal, "flat": flat, "path": quote, "quoted": shlex.quote}
+    environment.filters |= {"asks": licenses.asks, "address": escape.address}
     environment.globals |= {"keep_start": kept.START, "keep_end": kept.END, "keep_hint": kept.PLACEHOLDER}
     return environment
 
@@ -57,6 +59,17 @@ def _tidied(text: str) -> str:
 def common(facts: Common) -> dict[str, object]:
     """Return what the templates of both kinds of card need beside the facts."""
     return {"facts": facts, "name": facts.repo.rsplit("/", 1)[-1], "settings": flat(facts.settings)}
+
+
+def terms(facts: Common, written: Sequence[str | None] = ()) -> dict[str, object]:
+    """Return what the section on licences says; `written` are those of the models that wrote the text."""
+    stated = list(facts.licenses) or [name or "" for name in [*(s.license for s in facts.sources), *written]]
+    involved = [*stated, *(origin.license for origin in facts.origins), *(name for name in written if name)]
+    return {
+        "reason": licenses.reason(facts.license, stated) if stated else "",
+        "limits": licenses.use_limits(involved or [facts.license]),
+        "conflicts": licenses.conflicts(involved),
+    }
 
 
 def funnel_rows(funnel: Funnel) -> list[tuple[str, int, bool]]:

@@ -194,7 +194,7 @@ def card_with(text: str) -> str:
                     features=[{"name": text, "dtype": "string"}],
                 )
             ],
-            examples=[Example(id=text, head={text: text}, columns={text: text, "b": text})],
+            examples=[Example(id=text, head={text: text}, columns={text: text, text + "!": text})],
             prompts={text: text},
             settings={"a": text},
             statistics=[(text, text, text)],

@@ -105,9 +105,9 @@ def test_the_same_steps_give_the_same_bytes() -> None:
     assert drawing(random_lineage(40, 1)) != drawing(random_lineage(40, 2))
 
 
-def test_only_the_last_step_is_this_version() -> None:
-    words = [text.text for text in tree(DEFAULT).iter(f"{SVG}text") if "this version" in (text.text or "")]
-    assert words == ["dataset · this version"]
+def test_only_the_last_step_is_this_repo() -> None:
+    words = [text.text for text in tree(DEFAULT).iter(f"{SVG}text") if "this repo" in (text.text or "")]
+    assert words == ["dataset · this repo"]
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,14 @@ def test_the_snippet_asks_with_the_prompt_as_trained(prompt: str) -> None:
     assert [ast.literal_eval(value) for value in values] == [prompt]
 
 
-def test_a_long_prompt_is_shown_once() -> None:
-    card = model_card(model_facts(example_prompt="a long prompt " * 100))
-    assert "prompt =" not in card
-    assert "a long prompt a long prompt" in card
+def test_a_long_prompt_is_asked_without_its_middle() -> None:
+    prompt = "<|im_start|>user\n" + "a long prompt " * 100 + "<|im_end|>\n<|im_start|>assistant\n"
+    card = model_card(model_facts(example_prompt=prompt))
+    asked = ast.literal_eval(snippet(card).split("prompt = ")[1].split("\n")[0])
+    assert len(asked) < 850
+    assert asked.startswith("<|im_start|>user\na long prompt")
+    assert asked.endswith("<|im_end|>\n<|im_start|>assistant\n")
+    assert prompt.strip() in card
 
 
 def test_every_hyperparameter_is_in_the_table() -> None:
