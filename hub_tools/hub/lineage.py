@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hub_tools.errors import HubError
-from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement
+from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement, StatementError
 from hub_tools.hub.repository import Hub, Ref
 
 
@@ -15,13 +15,15 @@ class Link:
     """A repo or a source file of a lineage.
 
     `ref` is None for a file, `statement` for what backforth did not publish; `ends` then says why nothing
-    is known before it. `parents` are what it was made of: the name that the node reads it by, and its key.
+    is known before it, and `damaged` that there is a statement, but none that can be read. `parents` are
+    what it was made of: the name that the node reads it by, and its key.
     """
 
     key: str
     ref: Ref | None
     statement: Statement | None = None
     ends: str = ""
+    damaged: bool = False
     parents: Sequence[tuple[str, str]] = ()
 
     @property
@@ -93,15 +95,23 @@ class Walker:
     def _repo(self, ref: Ref) -> Link:
         if ref.uri in self._links:
             return self._links[ref.uri]
+        statement, damaged = None, False
+        ends = f"it has no {PROVENANCE}: it was not published by backforth"
         try:
             statement = self._statement(ref)
-            ends = "" if statement else f"it has no {PROVENANCE}: it was not published by backforth"
         except HubError as error:
-            statement, ends = None, str(error)
+            ends, damaged = str(error), isinstance(error, StatementError)
         if statement and ref.version is None:
             ref = Ref(ref.kind, ref.repo, ref.sha, statement.version)
         parents = self._parents(statement.dependencies) if statement else ()
-        link = Link(key=ref.uri, ref=ref, statement=statement, ends=ends, parents=parents)
+        link = Link(
+            key=ref.uri,
+            ref=ref,
+            statement=statement,
+            ends="" if statement else ends,
+            damaged=damaged,
+            parents=parents,
+        )
         self._links[ref.uri] = link
         return link
 

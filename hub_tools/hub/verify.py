@@ -74,7 +74,9 @@ def verify(hub: Hub, ref: Ref, hashed: Callable[[int], None] = lambda count: Non
         if link.statement:
             yield _check(hub, link.ref, link, link.statement, findings, hashed)
         else:
-            ends = Finding(repo=link.ref.name, what=link.ends, note=key != head)
+            file = PROVENANCE if link.damaged else ""
+            foreign = key != head and not link.damaged
+            ends = Finding(repo=link.ref.name, file=file, what=link.ends, note=foreign)
             yield Checked(link=link, findings=findings or [ends])
 
 
