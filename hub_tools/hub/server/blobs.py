@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -50,8 +51,20 @@ class Incoming:
         """Put the file under its final name, on the disk and not only in its cache."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        path.parent.mkdir(exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(exist_ok=True)
+            _sync_folder(path.parent.parent)
         self._path.replace(path)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder survive a power cut, as `fsync` of a file does only for its bytes."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class BlobStore:
@@ -106,6 +119,14 @@ class BlobStore:
                 incoming.write(data)
                 self.keep(incoming)
         return sha256
+
+    def files(self) -> Iterator[Path]:
+        """Every whole file, under the name of its sha256."""
+        return (path for path in self._files.glob("??/*") if path.is_file())
+
+    def xorbs(self) -> Iterator[Path]:
+        """Every xorb, under the name of its Xet hash."""
+        return (path for path in self._xorbs.glob("??/*") if path.is_file())
 
     def get(self, sha256: str) -> bytes:
         """Read a whole file; for cards and other small ones."""

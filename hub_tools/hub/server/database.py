@@ -104,6 +104,11 @@ class Database:
             db.execute("INSERT OR IGNORE INTO meta VALUES(?, ?)", (key, fresh))
             return str(db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()[0])
 
+    def replace_constant(self, key: str, value: str) -> None:
+        """Give `key` another value."""
+        with self.write() as db:
+            db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, value))
+
 
 @contextmanager
 def _transaction(connection: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:

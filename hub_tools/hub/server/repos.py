@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from hub_tools.hub.server.errors import HubError, bad_request
+from hub_tools.hub.server.errors import HubError, HubServerError, bad_request
 
 Database = sqlite3.Connection
 
@@ -55,6 +55,12 @@ def now() -> str:
 def is_name(part: str) -> bool:
     """Whether the Hub's rules allow this as a namespace or as the name of a repo."""
     return bool(_NAME.fullmatch(part)) and "--" not in part and ".." not in part and not part.endswith(".git")
+
+
+def check_namespace(name: str) -> None:
+    """Refuse a name that no user or organisation can have."""
+    if not is_name(name) or name in RESERVED:
+        raise HubServerError(f"{name!r} cannot be a namespace: use letters, digits, '-', '_' and '.'")
 
 
 def check_name(name: str) -> None:

@@ -14,7 +14,7 @@ import uvicorn
 from hub_tools.hub.server.app import create_app
 from hub_tools.hub.server.errors import HubServerError
 from hub_tools.hub.server.lock import StoreLock
-from hub_tools.hub.server.repos import RESERVED, is_name
+from hub_tools.hub.server.repos import check_namespace
 from hub_tools.hub.server.store import Store, prepare_folder
 
 _GRACE_SECONDS = 3
@@ -73,8 +73,7 @@ def _run(store: Store, listener: socket.socket, address: str) -> None:
 def _check(host: str, port: int, namespace: str, token: str | None) -> None:
     if not 0 <= port <= 65535:
         raise HubServerError(f"{port} is no port: use 1 to 65535, or 0 for any free one")
-    if not is_name(namespace) or namespace in RESERVED:
-        raise HubServerError(f"{namespace!r} cannot be a namespace: use letters, digits, '-', '_' and '.'")
+    check_namespace(namespace)
     if token is not None and not re.fullmatch(r"[!-~]+", token):
         raise HubServerError("The token must be printable ASCII without spaces")
     if token is None and not _is_loopback(host):

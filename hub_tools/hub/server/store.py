@@ -23,7 +23,11 @@ def prepare_folder(path: Path) -> Path:
 
 
 class Store:
-    """One Hub's data; `id` differs between any two stores, ever."""
+    """One Hub's data; `id` differs between any two stores, ever.
+
+    `xet_id` is part of the address that xorbs are sent to. Clients remember by it which xorbs are there,
+    so it changes whenever some are deleted.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,4 +38,5 @@ class Store:
         self.db = Database(path / "hub.sqlite")
         self.accounts = Accounts(path)
         self.id = self.db.constant("id", secrets.token_hex(16))
+        self.xet_id = self.db.constant("xet", secrets.token_hex(16))
         self.signer = Signer(self.db.constant("secret", secrets.token_hex(32)))

@@ -27,7 +27,7 @@ def write_token(call: Call) -> Response:
     expires = int(time.time()) + TOKEN_SECONDS
     token = call.store.signer.ticket("xet:write", TOKEN_SECONDS)
     # Clients remember by address what a storage holds, so the address must never be that of another store.
-    address = f"{call.base}/_cas/{call.store.id}"
+    address = f"{call.base}/_cas/{call.store.xet_id}"
     headers = {
         "X-Xet-Cas-Url": address,
         "X-Xet-Access-Token": token,
@@ -38,7 +38,7 @@ def write_token(call: Call) -> Response:
 
 def _check_token(request: Request) -> None:
     store = store_of(request)
-    if request.path_params["store"] != store.id:
+    if request.path_params["store"] != store.xet_id:
         raise HubError(404, "This storage belongs to another store")
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
     if store.signer.scope(token) != "xet:write":

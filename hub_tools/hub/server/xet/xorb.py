@@ -32,6 +32,9 @@ class Xorb:
         self._file: BinaryIO = path.open("rb")
         self._chunks = list(self._scan(path.stat().st_size))
 
+    def __len__(self) -> int:
+        return len(self._chunks)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
