@@ -11,6 +11,7 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 _ALLOWED = {"\n", "\t", "\u00ad", "\u200c", "\u200d"}
 # The Hub renders `\\(` as mathematics, so that a backslash must not be escaped by a backslash.
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"} | {mark: "\\" + mark for mark in "`*_[]|~$"}
+_TAG_MARKS = "&<>\"'`*_[]|~$\\:"
 _BLOCK_START = re.compile(r"^([0-9]{0,9})(?=[#+=:.)-])")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 _WORD = 40  # characters after which a word may be broken
@@ -79,6 +80,11 @@ def cell(text: str) -> str:
 def address(url: str) -> str:
     """Return a web address for the angle brackets of a Markdown link, out of which it cannot get."""
     return quote(visible(url), safe="/:?#&=%+,;@~.-_!'()*")
+
+
+def plain(text: str) -> str:
+    """Return the text on one line for the inside of an HTML tag, where Markdown's escapes do not count."""
+    return "".join(f"&#{ord(char)};" if char in _TAG_MARKS else char for char in _one_line(text))
 
 
 def prose(text: str) -> str:

@@ -127,7 +127,10 @@ def model_index(facts: ModelFacts) -> list[dict[str, object]]:
     results = [
         {
             "task": {"type": "text-generation", "name": task},
-            "dataset": {"type": repo_id(dataset) or _slug(dataset), "name": dataset},
+            "dataset": {
+                "type": (repo_id(dataset) if "/" in dataset else None) or _slug(dataset),
+                "name": dataset,
+            },
             "metrics": metrics,
         }
         for (task, dataset), metrics in found.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -121,7 +122,10 @@ def png(draw: Callable[[Any], None], width: float, height: float) -> bytes:
     from matplotlib.figure import Figure
 
     # The defaults, not a user's own style: the bytes must not depend on the machine's settings.
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **_STYLE}):
+    style = {**matplotlib.rcParamsDefault, **_STYLE}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # A character that the font lacks is drawn as a box, which says enough.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)

@@ -31,7 +31,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for of_text in ("inline", "code", "cell", "prose", "fenced", "folded", "lines"):
+    for of_text in ("inline", "code", "cell", "prose", "fenced", "folded", "lines", "plain"):
         environment.filters[of_text] = getattr(escape, of_text)
     environment.filters |= {"count": count, "share": share, "duration": duration, "size": size}
     environment.filters |= {"literal": literal, "flat": flat, "path": quote, "quoted": shlex.quote}

@@ -2,17 +2,30 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 
 import pytest
 import yaml
-from card_samples import CURATED, dataset_facts, example
+from card_samples import CURATED, dataset_facts, example, lineage, step
 from huggingface_hub import DatasetCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dataset_cards.dataset import dataset_card
-from dataset_cards.facts import Config, Example, Funnel, ModelUse, Source
+from dataset_cards.dataset import dataset_card, dataset_files
+from dataset_cards.facts import (
+    Changes,
+    Config,
+    Example,
+    Funnel,
+    Lineage,
+    ModelUse,
+    Origin,
+    RowChanges,
+    Source,
+)
+from dataset_cards.kept import END, START
+from dataset_cards.lengths import Lengths, PairLengths
 
 PAGE = MarkdownIt("commonmark").enable("table")
 
@@ -160,7 +173,30 @@ HOSTILE = st.one_of(
     st.text(max_size=40),
     st.text(alphabet="`~<>|\\*_[]()!#&;:/-+=$ '\"{}%,\n\r\t\x00\x85\u2028\ud800ab", max_size=40),
     st.sampled_from(
-        ["---\nlicense: mit\n---", "a\n---\n", "```\n# out", "{{ 7*7 }}", "{% raw %}", "|a|b|", "<b>x</b>"]
+        [
+            *(
+                "---\nlicense: mit\n---",
+                "a\n---\n",
+                "```\n# out",
+                "{{ 7*7 }}",
+                "{% raw %}",
+                "|a|b|",
+                "<b>x</b>",
+            ),
+            *(
+                "-->",
+                "<!--",
+                "$$x$$",
+                "\\(x\\)",
+                "\u202e\u2066evil",
+                "👩‍👩‍👧",
+                "\x00",
+                "</details>",
+                "<br>" * 9,
+            ),
+            *("> quote", "![x](http://x/y.png)", "[ ] todo", "x" * 3000, f"a\n{START}\nb\n{END}\nc", END),
+            *("https://creativecommons.org/licenses/by/4.0/", "https://x/a b)<c>", "javascript:alert(1)"),
+        ]
     ),
 )
 
@@ -170,10 +206,12 @@ HOSTILE = st.one_of(
 def test_no_text_breaks_the_yaml_or_the_page(text: str) -> None:
     plain = card_with("plain")
     card = card_with(text)
-    assert set(data(card)) - {"license_name", "language"} == set(data(plain)) - {"license_name", "language"}
+    own = {"license_name", "license_link", "language"}
+    assert set(data(card)) - own == set(data(plain)) - own
     assert data(card)["configs"][0]["config_name"] == "kept"
     assert data(card)["dataset_info"][0]["features"] == [{"name": text, "dtype": "string"}]
     assert outline(card) == outline(plain)
+    assert (card.count(f"\n{START}\n"), card.count(f"\n{END}\n")) == (1, 1)
     card.encode()
 
 
@@ -199,16 +237,36 @@ def card_with(text: str) -> str:
             settings={"a": text},
             statistics=[(text, text, text)],
             sources=[Source(name=text, uri=text, version=text, rows=1, license=text)],
+            lineage=Lineage(steps=[step(text), step("b", title=text)], arrows=[(text, "b")]),
+            changes=Changes(
+                since=text,
+                rows={text: RowChanges(added=1, dropped=0, changed=0, same=0)},
+                settings=[(text, text, text)],
+                inputs=[(text, text, text)],
+            ),
+            origins=[Origin(source=text, license=text, rows=1)],
+            tokenizer=text,
+            lengths=PairLengths(Lengths(Counter([1])), Lengths(Counter([2]))),
+            scores={5: 1},
             models=[ModelUse(role=text, repo=text, sha=text, license=text, sampling={"t": text})],
         )
     )
 
 
 def outline(card: str) -> list[str]:
-    """Return the block structure of a card's page, with the text of its headings."""
+    """Return the block structure of a card's page, its headings but that of the changes, its HTML."""
     tokens = PAGE.parse(body(card))
     heads = [tokens[at + 1].content for at, token in enumerate(tokens) if token.type == "heading_open"]
-    return [token.type for token in tokens] + heads
+    html = [
+        child.content for token in tokens for child in token.children or [] if child.type == "html_inline"
+    ]
+    blocks = [re.sub(r">[^<]+<", "><", token.content) for token in tokens if token.type == "html_block"]
+    return [
+        *(token.type for token in tokens),
+        *(head for head in heads if not head.startswith("Changes since")),
+        *(tag for tag in html if tag != "<br>"),
+        *blocks,
+    ]
 
 
 def test_the_same_facts_give_the_same_bytes() -> None:
@@ -220,3 +278,118 @@ def test_the_yaml_block_holds_only_plain_values() -> None:
     assert yaml.safe_load(block)["dataset_info"][0]["splits"] == [
         {"name": "train", "num_bytes": 999, "num_examples": 3}
     ]
+
+
+def section(card: str, title: str) -> str:
+    """Return what stands under a heading of a card's page."""
+    return body(card).split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+
+
+def test_everything_the_page_shows_is_in_the_repo() -> None:
+    facts = dataset_facts(
+        scores={5: 3},
+        lengths=PairLengths(Lengths(Counter([3, 4])), Lengths(Counter([30, 40]))),
+        lineage=lineage("curate>rewrite"),
+        pictures={"pictures/own plot.png": b"png"},
+    )
+    files = dataset_files(facts)
+    shown = re.findall(r"!\[.+?\]\((.+?)\)", files["README.md"].decode())
+    assert sorted(shown) == [
+        *("pictures/lengths.png", "pictures/lineage.svg", "pictures/own%20plot.png", "pictures/rejects.png"),
+        "pictures/scores.png",
+    ]
+    assert set(files) == {path.replace("%20", " ") for path in shown} | {"README.md"}
+    assert all(files[path].startswith(b"\x89PNG") for path in files if path.endswith("s.png"))
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    facts = dataset_facts(funnel=Funnel(read=3, kept=3, rejects={"empty": 0}), scores={5: 0})
+    assert set(dataset_files(facts)) == {"README.md"}
+
+
+def test_a_picture_of_the_stage_is_not_drawn_over() -> None:
+    facts = dataset_facts(pictures={"pictures/rejects.png": b"own"}, body="![R](pictures/rejects.png)")
+    files = dataset_files(facts)
+    assert files["pictures/rejects.png"] == b"own"
+    assert files["README.md"].count(b"pictures/rejects.png") == 1
+
+
+def test_the_same_facts_give_the_same_files() -> None:
+    facts = dataset_facts(scores={5: 3}, lineage=lineage("curate>rewrite"))
+    assert dataset_files(facts) == dataset_files(facts)
+
+
+def test_what_a_person_wrote_into_the_previous_card_is_in_the_files() -> None:
+    before = dataset_card(dataset_facts(version="v1")).replace(START, f"{START}\nMind the duplicates.")
+    assert b"Mind the duplicates." in dataset_files(dataset_facts(), before)["README.md"]
+
+
+def test_the_texts_of_an_example_stand_side_by_side() -> None:
+    found = Example(
+        id="9f", head={"instruction": "One?\nTwo?"}, columns={"web text": "a\n\n  b|c", "rewritten": "d"}
+    )
+    page = section(dataset_card(dataset_facts(examples=[found])), "Examples")
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert [line.replace("&nbsp;", "").split(" | ") for line in rows[:1]] == [["| web text", "rewritten |"]]
+    assert rows[2] == "| a<br><br>&nbsp;&nbsp;b\\|c | d |"
+    assert "> One?<br>Two?" in page
+
+
+def test_a_megabyte_of_one_word_is_folded_and_can_be_broken() -> None:
+    card = dataset_card(dataset_facts(examples=[example(web="x" * 2**20)], tokenizer="t"))
+    assert len(card) < 20_000
+    assert "(1,047,376 more characters)" in card
+    assert not re.search(r"x{41}", card)
+
+
+def test_a_new_version_says_what_changed() -> None:
+    changes = Changes(
+        since="v1",
+        rows={"rewritten": RowChanges(added=1200, dropped=3, changed=4, same=5)},
+        settings=[("temperature", "0.7", "1.0")],
+        inputs=[("curate", "v2", "v3")],
+    )
+    page = section(dataset_card(dataset_facts(changes=changes)), "Changes since v1")
+    assert "| `rewritten` | 1,200 | 3 | 4 | 5 |" in page
+    assert "| `temperature` | `0.7` | `1.0` |" in page
+    assert "| `curate` | `v2` | `v3` |" in page
+
+
+def test_a_version_with_the_same_settings_and_inputs_says_so() -> None:
+    page = section(dataset_card(dataset_facts(changes=Changes(since="v1"))), "Changes since v1")
+    assert page.strip() == "All settings and inputs are those of v1."
+
+
+def test_only_the_first_version_calls_itself_so() -> None:
+    assert "This is the first version." in dataset_card(dataset_facts(version="v1"))
+    assert "## Changes" not in dataset_card(dataset_facts(version="v4"))
+
+
+def test_every_corpus_and_every_licence_is_named_with_what_it_asks() -> None:
+    origins = [
+        Origin(source="dolma", license="ODC-By", rows=9000),
+        Origin(source="forum", license="cc-by-nc-4.0", rows=7),
+    ]
+    card = dataset_card(dataset_facts(origins=origins, licenses=["odc-by", "llama2"], license="llama2"))
+    page = section(card, "Licence, attribution and use limits")
+    assert "| `dolma` | `ODC-By` | 9,000 | asks for attribution |" in page
+    assert (
+        "- `cc-by-nc-4.0` ([text](<https://creativecommons.org/licenses/by-nc/4.0/>)): No commercial use."
+        in page
+    )
+    assert "700 million" in page
+    assert "no legal advice" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"synthetic": True}, "Language models wrote a part of this text."),
+        ({"scores": {5: 1}}, "A score is the opinion of a model"),
+        ({"lengths": PairLengths(Lengths(), Lengths(Counter([7])))}, "a random sample of 1 pairs"),
+    ],
+)
+def test_known_limits_follow_from_the_facts(changes: dict[str, object], sentence: str) -> None:
+    assert sentence in section(dataset_card(dataset_facts(**changes)), "Known limits")
+    plain = dataset_facts(synthetic=False, scores={}, lengths=None)
+    assert sentence not in section(dataset_card(plain), "Known limits")

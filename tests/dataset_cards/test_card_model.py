@@ -3,12 +3,14 @@ from __future__ import annotations
 import ast
 
 import pytest
-from card_samples import model_facts
+from card_samples import lineage, model_facts
 from huggingface_hub import ModelCard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset_cards.model import model_card
+from dataset_cards import usage
+from dataset_cards.facts import Evaluation
+from dataset_cards.model import model_card, model_files
 
 
 def snippet(card: str) -> str:
@@ -112,3 +114,93 @@ def test_a_model_without_a_curve_or_a_prompt_has_no_such_sections() -> None:
 
 def test_a_loss_that_is_not_a_number_is_shown_as_it_is() -> None:
     assert "nan" in model_card(model_facts(losses=[(1, 2.0), (2, float("nan")), (3, float("inf")), (4, 1.0)]))
+
+
+def asked(card: str) -> str:
+    """Return the prompt that the snippet sends."""
+    return str(ast.literal_eval(snippet(card).split("prompt = ")[1].split("\n")[0]))
+
+
+def test_a_chat_is_asked_through_the_template() -> None:
+    card = model_card(model_facts(example_prompt="user: What is `x`?\nTell me."))
+    assert asked(card) == "What is `x`?\nTell me."
+    assert "apply_chat_template" in snippet(card)
+    assert "user: What" not in card
+    ast.parse(snippet(card))
+
+
+@pytest.mark.parametrize("tag", [usage.SEED_TAG, usage.WEB_TAG])
+def test_the_final_model_is_asked_with_a_source_tag(tag: str) -> None:
+    card = model_card(model_facts(stage="train-final", example_prompt=f"user: Say hi.\n\n{tag}"))
+    assert asked(card).endswith(f"?\n\n{tag}")
+    section = card.split("## Prompt format")[1].split("## ")[0]
+    assert [f"| `{found}` |" in section for found in (usage.SEED_TAG, usage.WEB_TAG, usage.BOTH_TAG)] == [
+        True
+    ] * 3
+
+
+def test_a_model_of_seed_pairs_alone_is_asked_with_their_tag_only() -> None:
+    facts = model_facts(stage="train-forward", example_prompt=f"user: Say hi.\n\n{usage.SEED_TAG}")
+    section = model_card(facts).split("## Prompt format")[1].split("## ")[0]
+    assert f"| `{usage.SEED_TAG}` |" in section
+    assert usage.WEB_TAG not in section
+
+
+def test_the_backward_model_is_asked_in_the_form_of_its_own_prompt() -> None:
+    prompt = f"Which question does this text answer?\n\n{'text ' * 900}\n\n{usage.SEED_TAG}"
+    card = model_card(model_facts(stage="train-backward", example_prompt=f"user: {prompt}"))
+    assert asked(card).startswith("Which question does this text answer?")
+    assert asked(card).endswith(usage.SEED_TAG)
+
+
+def test_the_tags_are_those_of_the_training() -> None:
+    from training import views
+
+    assert (usage.SEED_TAG, usage.WEB_TAG, usage.BOTH_TAG) == (views.SEED_TAG, views.WEB_TAG, views.EVAL_TAG)
+
+
+def test_the_hub_reads_the_evaluations() -> None:
+    measured = [
+        Evaluation(
+            task="instruction following", dataset="tatsu-lab/alpaca_eval", metric="win rate", value=74.38
+        ),
+        Evaluation(task="commonsense", dataset="HellaSwag", metric="acc_norm", value=0.568),
+        Evaluation(task="commonsense", dataset="HellaSwag", metric="acc", value=float("nan")),
+    ]
+    card = model_card(model_facts(evaluations=measured))
+    found = ModelCard(card).data
+    assert found.model_name == "backforth-final-135m"
+    assert [(item.dataset_type, item.metric_type, item.metric_value) for item in found.eval_results] == [
+        ("tatsu-lab/alpaca_eval", "win_rate", 74.38),
+        ("hellaswag", "acc_norm", 0.568),
+    ]
+    assert "| commonsense | HellaSwag | acc\\_norm | 0.568 |" in card
+    assert "| commonsense | HellaSwag | acc | nan |" in card
+    assert "It has not been evaluated" not in card
+
+
+def test_a_model_without_evaluations_says_so() -> None:
+    card = model_card(model_facts())
+    assert "model-index" not in card
+    assert "It has not been evaluated" in card
+
+
+def test_the_pictures_of_a_model_are_in_its_repo() -> None:
+    files = model_files(model_facts(lineage=lineage("mix>final")))
+    assert set(files) == {"README.md", "pictures/loss.png", "pictures/lineage.svg"}
+    assert all(f"({path})".encode() in files["README.md"] for path in files if path != "README.md")
+    assert set(model_files(model_facts(losses=[(1, 2.0)]))) == {"README.md"}
+
+
+def test_the_licence_of_the_base_and_of_the_data_are_explained() -> None:
+    card = model_card(model_facts(license="llama2", licenses=["odc-by", "llama2"]))
+    assert "Of odc-by and llama2 the strictest is llama2" in card
+    assert ModelCard(card).data.license == "llama2"
+    assert "700 million" in card
+
+
+def test_an_unknown_licence_is_named_and_linked() -> None:
+    terms = "https://example.org/Model-Terms"
+    found = ModelCard(model_card(model_facts(license="other", licenses=["mit", terms]))).data
+    assert (found.license, found.license_name) == ("other", "example.org-model-terms")
+    assert found.license_link == terms
