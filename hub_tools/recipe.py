@@ -35,6 +35,16 @@ class HubSection(Section):
     port: int = Field(8408, ge=0, le=65535, description="Port of the embedded Hub on 127.0.0.1.")
 
 
+class StopWhen(Section):
+    """When a run stops early, since going on would only cost; shares of all rows or requests so far."""
+
+    rejected: float = Field(
+        0.9, gt=0, le=1, description="Stop when more than this share of rows is rejected."
+    )
+    failed: float = Field(0.9, gt=0, le=1, description="Stop when more than this share of requests fails.")
+    of_at_least: int = Field(200, ge=1, description="Rows or requests before a share is judged.")
+
+
 class EndpointSection(Section):
     """One endpoint that stages ask. Nothing here but `model` can change rows, so nothing else is in a
     fingerprint.
@@ -43,24 +53,33 @@ class EndpointSection(Section):
     model: str = Field(
         description="The model that must answer: a node that publishes one, or a Hub repo `ns/name@revision`."
     )
-    url: str | None = Field(
+    url: str | list[str] | None = Field(
         None,
-        description="Address of a TGI (or vLLM, SGLang, llama.cpp) server; null starts the embedded one.",
+        description="Address of a TGI (or vLLM, SGLang, llama.cpp) server, or a list of those that serve the "
+        "same model; null starts the embedded one.",
     )
     concurrency: int | None = Field(
-        None, ge=1, description="Requests in flight at most; null takes what the server says it holds."
+        None, ge=1, description="Requests in flight at most; null lets each server's answers tell."
     )
     timeout: float = Field(600, gt=0, description="Longest wait for one answer, in seconds.")
-    tries: int = Field(6, ge=1, description="How often a request is sent again after errors that may pass.")
+    tries: int = Field(6, ge=1, description="How often a request is sent before its row is given up.")
+    patience: float = Field(
+        120, ge=0, description="How long to wait when no server answers any more, in seconds."
+    )
+    stop_when: StopWhen = Field(default_factory=StopWhen, description="When to stop early.")
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses; none for the embedded endpoint."""
+        return [self.url] if isinstance(self.url, str) else self.url or []
 
     @field_validator("url")
     @classmethod
-    def _plain_url(cls, url: str | None) -> str | None:
-        parts = urlsplit(url or "http://host")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give an address such as http://127.0.0.1:8080")
-        if parts.username or parts.password:
-            raise ValueError("an address must not hold a password; put the token into the variable HF_TOKEN")
+    def _plain_urls(cls, url: str | list[str] | None) -> str | list[str] | None:
+        for address in [url] if isinstance(url, str) else url or []:
+            _plain_url(address)
+        if url == []:
+            raise ValueError("give at least one address, or null for the embedded endpoint")
         return url
 
 
@@ -141,6 +160,14 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(raw, override)
     return Recipe(path, raw)
+
+
+def _plain_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give an address such as http://127.0.0.1:8080")
+    if parts.username or parts.password:
+        raise ValueError("an address must not hold a password; put the token into ENDPOINT_TOKEN")
 
 
 def _override(raw: dict[str, Any], override: str) -> None:

@@ -1,16 +1,33 @@
-"""The client of one endpoint: TGI's chat route over aiohttp, which vLLM, SGLang and llama.cpp speak too."""
+"""The client of one server: TGI's routes over aiohttp, of which vLLM, SGLang and llama.cpp speak the chat."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, NoReturn
 
 import aiohttp
 
-from hub_tools.endpoints.wire import ChatRequest, Completion, EndpointError, Info, Overloaded, Refused
+from hub_tools.endpoints.failures import (
+    EndpointError,
+    GenerationFailed,
+    Overloaded,
+    Refused,
+    TimedOut,
+    Unavailable,
+    Unfinished,
+    Unreachable,
+)
+from hub_tools.endpoints.wire import Info, Reply, Request, openai_info, tgi_info
 from hub_tools.errors import EndpointDown
 
 ROW_AT_FAULT = (400, 413, 422)
+NOT_AN_ENDPOINT = (301, 302, 303, 307, 308, 401, 403, 404, 405)
+NOT_READY = (502, 503, 504)
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
 
 
 class EndpointClient:
@@ -22,12 +39,16 @@ class EndpointClient:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=10)
+        self._brief = aiohttp.ClientTimeout(total=min(timeout, 30), sock_connect=10)
         self._session: aiohttp.ClientSession | None = None
+        self._tokenizers: tuple[str, ...] = ("/chat_tokenize", "/tokenize")
 
     async def __aenter__(self) -> EndpointClient:
-        connector = aiohttp.TCPConnector(limit=0)
         self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=self._timeout, connector=connector
+            headers=self._headers,
+            timeout=self._timeout,
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
 
@@ -44,100 +65,138 @@ class EndpointClient:
         try:
             status, answer = await self._get("/info")
             if status == 200:
-                return _tgi_info(answer)
+                return tgi_info(answer)
             status, answer = await self._get("/v1/models")
             if status == 200:
-                return Info(
-                    model_id=answer["data"][0]["id"],
-                    model_sha=None,
-                    max_concurrent_requests=None,
-                    kind="openai",
-                )
-        except (
-            aiohttp.ClientError,
-            TimeoutError,
-            OSError,
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-        ) as error:
+                return openai_info(answer)
+        except EndpointError as error:
+            raise EndpointDown(f"{self.url} does not answer as an endpoint: {error}") from error
+        except UNREADABLE as error:
             raise EndpointDown(f"{self.url} does not answer as an endpoint: {_short(error)}") from error
         raise EndpointDown(
-            f"{self.url} has neither /info nor /v1/models (status {status}); is the URL right?"
+            f"{self.url} has neither /info nor /v1/models (status {status}); is the URL right, and the token?"
         )
 
-    async def chat(self, request: ChatRequest) -> Completion:
-        """Send one chat request.
+    async def healthy(self) -> bool:
+        """Whether the server says that it can generate; one without `/health` is taken at its word."""
+        try:
+            status, _ = await self._get("/health")
+        except EndpointError:
+            return False
+        return status == 200 or status in NOT_AN_ENDPOINT
+
+    async def ask(self, request: Request) -> Reply:
+        """Send one request.
 
         Raises:
             Refused: the server will never take it.
-            Overloaded: no room now.
-            EndpointError: anything else that another try may mend.
+            EndpointError: anything that another try, or another server, may mend; its class tells which.
         """
-        assert self._session is not None, "use the client as a context manager"
+        status, headers, content = await self._send("POST", request.route, self._timeout, request.body())
+        if status != 200:
+            _raise(self.url, status, headers, content)
         try:
-            async with self._session.post(f"{self.url}/v1/chat/completions", json=request.body()) as response:
-                text = await response.text()
-                _raise_for_status(response, text)
-        except (TimeoutError, aiohttp.ClientError, OSError, UnicodeDecodeError) as error:
-            raise EndpointError(f"{self.url}: {_short(error)}") from error
-        try:
-            return _completion(json.loads(text))
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise EndpointError(f"{self.url} sent an answer that cannot be read: {_short(error)}") from error
+            return Reply(request.read(json.loads(content), headers), _queued(headers))
+        except UNREADABLE as error:
+            raise Unfinished(f"{self.url} sent an answer that cannot be read: {_short(error)}") from error
+
+    async def count(self, request: Request) -> int | None:
+        """Return how many tokens a request's prompt has, by the server's own tokenizer; None where it does
+        not tell.
+        """
+        for route in self._tokenizers:
+            body = {**request.body(), "inputs": request.text, "content": request.text}
+            try:
+                status, _, content = await self._send("POST", route, self._brief, body)
+                if status in NOT_AN_ENDPOINT:
+                    self._tokenizers = tuple(other for other in self._tokenizers if other != route)
+                if status == 200:
+                    return _count(json.loads(content))
+            except (EndpointError, *UNREADABLE):
+                continue
+        return None
 
     async def _get(self, path: str) -> tuple[int, Any]:
+        status, _, content = await self._send("GET", path, self._brief)
+        return status, json.loads(content or b"null") if status == 200 and path != "/health" else None
+
+    async def _send(
+        self, method: str, path: str, timeout: aiohttp.ClientTimeout, body: Mapping[str, Any] | None = None
+    ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "use the client as a context manager"
-        timeout = aiohttp.ClientTimeout(total=30, sock_connect=10)
-        async with self._session.get(f"{self.url}{path}", timeout=timeout) as response:
-            return response.status, await response.json() if response.status == 200 else None
+        url = self.url + path
+        try:
+            async with self._session.request(
+                method, url, json=body, timeout=timeout, allow_redirects=False
+            ) as response:
+                return response.status, response.headers, await response.read()
+        except TimeoutError as error:
+            raise TimedOut(f"{self.url}: no answer within {timeout.total:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable(f"{self.url}: {_short(error)}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unfinished(f"{self.url}: {_short(error)}") from error
 
 
-def _raise_for_status(response: aiohttp.ClientResponse, text: str) -> None:
-    if response.status == 200:
-        return
-    message = f"{response.status}: {_message(text)}"
-    if response.status in ROW_AT_FAULT:
+def _raise(url: str, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
+    message, after = f"{status}: {_message(content)}", _retry_after(headers)
+    if status in ROW_AT_FAULT:
         raise Refused(message)
-    if response.status == 429:
-        after = response.headers.get("Retry-After", "")
-        raise Overloaded(message, float(after) if after.isdigit() else None)
-    if response.status in (401, 403, 404):
-        raise EndpointDown(f"{response.url.origin()} answers {message}; check its URL and token")
-    raise EndpointError(message)
+    if status == 429:
+        raise Overloaded(f"{url}: {message}", after)
+    if status == 424:
+        raise GenerationFailed(f"{url}: {message}", after)
+    if status in NOT_AN_ENDPOINT:
+        raise Unreachable(f"{url} answers {message}; check its URL and token")
+    if status in NOT_READY:
+        raise Unavailable(f"{url}: {message}", after)
+    raise Unfinished(f"{url}: {message}", after)
 
 
-def _message(text: str) -> str:
+def _message(content: bytes) -> str:
+    """Return what the server says of an error, in one line that is safe to print."""
+    text = content.decode("utf-8", "replace")
     try:
         error = json.loads(text)["error"]
-        return str(error["message"] if isinstance(error, dict) else error)[:300]
-    except (ValueError, KeyError, TypeError):
-        return text[:300] or "no message"
+        text = str(error["message"] if isinstance(error, dict) else error)
+    except UNREADABLE:
+        pass
+    line = " ".join(text.split())[:300]
+    return "".join(sign for sign in line if sign.isprintable()) or "no message"
 
 
-def _tgi_info(answer: dict[str, Any]) -> Info:
-    return Info(
-        model_id=answer["model_id"],
-        model_sha=answer.get("model_sha"),
-        max_concurrent_requests=answer.get("max_concurrent_requests"),
-        kind=str(answer.get("router") or "tgi"),
-    )
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read `Retry-After`: seconds, or the date of the end of the wait."""
+    value = headers.get("Retry-After")
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except ValueError:
+            return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
-def _completion(answer: dict[str, Any]) -> Completion:
-    choice, usage = answer["choices"][0], answer["usage"]
-    logprobs = (choice.get("logprobs") or {}).get("content") or []
-    return Completion(
-        text=choice["message"]["content"] or "",
-        finish_reason=str(choice["finish_reason"]),
-        prompt_tokens=int(usage["prompt_tokens"]),
-        completion_tokens=int(usage["completion_tokens"]),
-        tokens=[
-            (token["token"], {top["token"]: top["logprob"] for top in token["top_logprobs"]})
-            for token in logprobs
-        ],
-    )
+def _queued(headers: Mapping[str, str]) -> float | None:
+    """Return TGI's `x-queue-time`, which is in milliseconds, in seconds."""
+    try:
+        return float(headers["x-queue-time"]) / 1000
+    except (KeyError, ValueError):
+        return None
+
+
+def _count(answer: Any) -> int:
+    """Read TGI's list of tokens, its chat's `tokenize_response`, vLLM's `count` or llama.cpp's `tokens`."""
+    if isinstance(answer, dict):
+        if "count" in answer:
+            return int(answer["count"])
+        answer = answer["tokenize_response"] if "tokenize_response" in answer else answer["tokens"]
+    if not isinstance(answer, list):
+        raise TypeError("no list of tokens")
+    return len(answer)
 
 
 def _short(error: BaseException) -> str:

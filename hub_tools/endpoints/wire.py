@@ -6,41 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from hub_tools.records import Messages
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatRequest:
-    """One `/v1/chat/completions` request; `model` is the served model's id or the name of an adapter."""
-
-    model: str
-    messages: Messages
-    max_tokens: int
-    temperature: float
-    top_p: float | None
-    seed: int
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def body(self) -> dict[str, Any]:
-        """Return the JSON body; values that mean "off" are left out, since servers refuse some of them."""
-        body: dict[str, Any] = {
-            "model": self.model,
-            "messages": self.messages,
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "seed": self.seed,
-            **self.extra,
-        }
-        if self.top_p is not None:
-            body["top_p"] = self.top_p
-        return body
-
-    def key(self, model_sha: str) -> str:
-        """Return the journal's key: sha256 over the request and the revision of the model that answers it."""
-        content = json.dumps([self.body(), model_sha], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +23,184 @@ class Completion:
     completion_tokens: int
     tokens: Sequence[tuple[str, Mapping[str, float]]] = ()
 
+    def entry(self) -> dict[str, Any]:
+        """Return it as the journal keeps it."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Reply(NamedTuple):
+    """A completion, and how many seconds its request waited in the server's queue, where the server tells."""
+
+    completion: Completion
+    queued: float | None
+
+
+class Request(Protocol):
+    """A question that a client can send, and how its answer reads."""
+
+    route: ClassVar[str]
+
+    @property
+    def text(self) -> str:
+        """All text that the model is to read."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The room for the answer, in tokens."""
+
+    def body(self) -> Mapping[str, Any]:
+        """Return the JSON body."""
+
+    def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
+        """Read the answer's JSON; raises ValueError, KeyError, IndexError or TypeError if it is none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """One `/v1/chat/completions` request; `model` is the served model's id or the name of an adapter."""
+
+    route: ClassVar[str] = "/v1/chat/completions"
+
+    model: str
+    messages: Messages
+    max_tokens: int
+    temperature: float
+    top_p: float | None
+    seed: int
+    stop: Sequence[str] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All text that the model is to read."""
+        return "\n".join(message["content"] for message in self.messages)
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body; values that mean "off" are left out, since servers refuse some of them."""
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": self.messages,
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "seed": self.seed,
+            **self.extra,
+        }
+        if self.top_p is not None:
+            body["top_p"] = self.top_p
+        if self.stop:
+            body["stop"] = list(self.stop)
+        return body
+
+    def key(self, model_sha: str) -> str:
+        """Return the journal's key: sha256 over the request and the revision of the model that answers it."""
+        content = json.dumps([self.body(), model_sha], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
+        """Read an answer in OpenAI's shape, as TGI, vLLM, SGLang and llama.cpp give it."""
+        choice, usage = answer["choices"][0], answer["usage"]
+        logprobs = (choice.get("logprobs") or {}).get("content") or []
+        return Completion(
+            text=_text(choice["message"]["content"] or ""),
+            finish_reason=str(choice["finish_reason"]),
+            prompt_tokens=int(usage["prompt_tokens"]),
+            completion_tokens=int(usage["completion_tokens"]),
+            tokens=[
+                (token["token"], {top["token"]: top["logprob"] for top in token["top_logprobs"]})
+                for token in logprobs
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """One request of TGI's own `/generate`: plain text, to which the server adds the special tokens.
+
+    `inputs` must not be a rendered chat template that brings its own: TGI would begin it twice.
+    """
+
+    route: ClassVar[str] = "/generate"
+
+    inputs: str
+    max_tokens: int
+    temperature: float
+    top_p: float | None
+    seed: int
+    stop: Sequence[str] = ()
+    adapter: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """All text that the model is to read."""
+        return self.inputs
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON body; values that mean "off" are left out, since TGI refuses some of them."""
+        optional = {"top_p": self.top_p, "stop": list(self.stop) or None, "adapter_id": self.adapter}
+        parameters = {
+            "do_sample": True,
+            "details": True,
+            "max_new_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "seed": self.seed,
+            **{name: value for name, value in optional.items() if value is not None},
+            **self.extra,
+        }
+        return {"inputs": self.inputs, "parameters": parameters}
+
+    def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
+        """Read TGI's own answer; the length of the prompt is in a header."""
+        details = answer["details"]
+        tops = details.get("top_tokens") or []
+        return Completion(
+            text=_text(answer["generated_text"]),
+            finish_reason=str(details["finish_reason"]),
+            prompt_tokens=int(headers.get("x-prompt-tokens", 0)),
+            completion_tokens=int(details["generated_tokens"]),
+            tokens=[
+                (token["text"], {rival["text"]: rival["logprob"] for rival in rivals})
+                for token, rivals in zip(details["tokens"], tops, strict=False)
+            ],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
     """What a server says of itself; None where it does not."""
 
     model_id: str
-    model_sha: str | None
-    max_concurrent_requests: int | None
-    kind: str
+    model_sha: str | None = None
+    kind: str = "openai"
+    max_concurrent_requests: int | None = None
+    max_input_tokens: int | None = None
+    max_total_tokens: int | None = None
+
+    def longest_prompt(self, answer: int) -> int | None:
+        """Return how many tokens a prompt may have that leaves room for an answer of so many."""
+        limits = [self.max_input_tokens, self.max_total_tokens and self.max_total_tokens - answer]
+        return min((limit for limit in limits if limit is not None), default=None)
 
 
-class EndpointError(Exception):
-    """A request failed in a way that may pass: another try can succeed."""
+def tgi_info(answer: Mapping[str, Any]) -> Info:
+    """Read TGI's `/info`."""
+    return Info(
+        model_id=str(answer["model_id"]),
+        model_sha=answer.get("model_sha"),
+        kind=str(answer.get("router") or "tgi"),
+        max_concurrent_requests=answer.get("max_concurrent_requests"),
+        max_input_tokens=answer.get("max_input_tokens"),
+        max_total_tokens=answer.get("max_total_tokens"),
+    )
 
 
-class Overloaded(EndpointError):  # noqa: N818  (named after what happened, like TGI's error type)
-    """The server has no room now (429); `retry_after` is in seconds, None where the server gives none."""
-
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
+def openai_info(answer: Mapping[str, Any]) -> Info:
+    """Read an OpenAI-style `/v1/models`: the base comes first; vLLM and SGLang tell its longest context."""
+    model = answer["data"][0]
+    return Info(model_id=str(model["id"]), max_total_tokens=model.get("max_model_len"))
 
 
-class Refused(Exception):  # noqa: N818
-    """The server will never take this request (400, 413, 422): the row is at fault."""
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the text of the answer is {type(value).__name__}")
+    return value

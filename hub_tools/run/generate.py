@@ -5,36 +5,53 @@ order.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
-import random
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator as Steps
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from hub_tools.endpoints.client import EndpointClient
-from hub_tools.endpoints.wire import ChatRequest, Completion, EndpointError, Overloaded, Refused
-from hub_tools.errors import BackforthError, EndpointDown
-from hub_tools.records import Generation, Rejected, Row
+from hub_tools.endpoints.failures import EndpointError, Refused
+from hub_tools.endpoints.pool import Pool
+from hub_tools.endpoints.replica import Replica
+from hub_tools.endpoints.wire import ChatRequest, Completion, Info
+from hub_tools.errors import BackforthError
+from hub_tools.recipe import StopWhen
+from hub_tools.records import Generation, Messages, Rejected, Row
 from hub_tools.run.journal import Journal
+from hub_tools.run.watch import Watch
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject, Tick, rejected
 
-LONGEST_PAUSE = 60.0
+UNANSWERED = ("refused", "too_long", "failed")  # what the journal may hold in place of an answer
+ASKED_AGAIN = ("too_long", "failed")  # by the next run, since the endpoint may have changed
+BREATH = 64  # rows that the journal knows are read before anything else gets its turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Who is asked: the server's address, the name to ask it by, and the model that this name stands for."""
+    """Who is asked: the addresses of its replicas, the name to ask it by, and the model that this name stands
+    for; `check` raises EndpointDown for a replica that serves another.
+    """
 
-    url: str
+    urls: Sequence[str]
     name: str
     model: str
     sha: str
     kind: str
-    concurrency: int
     timeout: float
     tries: int
+    patience: float
+    concurrency: int | None = None
     token: str | None = None
+    stop_when: StopWhen = field(default_factory=StopWhen)
+    check: Callable[[Info], None] = lambda _: None
+
+    def pool(self) -> Pool:
+        """Return the pool of its replicas."""
+        clients = [EndpointClient(url, self.token, self.timeout) for url in self.urls]
+        return Pool(clients, self.check, tries=self.tries, patience=self.patience, most=self.concurrency)
 
 
 @dataclass(slots=True)
@@ -52,6 +69,16 @@ class Spent:
         self.completion_tokens += entry.get("completion_tokens", 0)
 
 
+class Settled(NamedTuple):
+    """A row's outcome, and the last answer about it."""
+
+    outcome: Row | Rejected
+    said: str = ""
+
+
+Talk = Steps[ChatRequest, Mapping[str, Any] | None, Settled]
+
+
 @dataclass(slots=True)
 class Generator:
     """Runs one asking stage: `ask_all` fills the journal, `outcomes` reads the rows out of it in input
@@ -67,92 +94,122 @@ class Generator:
     spent: Spent = field(default_factory=Spent)
 
     async def ask_all(self, rows: Iterable[Row], tick: Tick) -> None:
-        """Get every row to its last answer; stops at the first error that no retry mends.
+        """Get every row to its last answer, with as many in flight as the endpoint takes, and few more in
+        memory.
 
         Raises:
-            BackforthError: the endpoint is down, or the journal cannot be written. What was answered stays.
+            BackforthError: the endpoint is down, too many rows go wrong, or the journal cannot be written.
+                What was answered stays, and what is in flight still gets its answer.
         """
-        source = iter(rows)
-        errors: list[BackforthError] = []
-        async with EndpointClient(self.asked.url, self.asked.token, self.asked.timeout) as client:
+        watch = Watch(self.stage, self.asked.stop_when)
 
-            async def work() -> None:
-                for row in source:
-                    if errors:  # what is in flight elsewhere still gets its answer
-                        return
-                    try:
-                        outcome = await self._settle(row, client)
-                    except BackforthError as error:
-                        errors.append(error)
-                        return
-                    tick(1, rejected=isinstance(outcome, Rejected))
+        async def settle(talk: Talk, found: ChatRequest | Settled) -> None:
+            try:
+                while isinstance(found, ChatRequest):
+                    found = self._go_on(talk, await self._entry(found, pool))
+                tick(1, rejected=isinstance(found.outcome, Rejected))
+                watch.row(*found)
+                watch.endpoint(pool)
+            except BackforthError as error:
+                pool.stop(error)
 
-            await asyncio.gather(*(work() for _ in range(self.asked.concurrency)))
-        if errors:
-            raise errors[0]
+        async with self.asked.pool() as pool, asyncio.TaskGroup() as crew:
+            for number, row in enumerate(rows):
+                talk = self._talk(row, Spent())
+                found = self._go_on(talk, None, not_final=ASKED_AGAIN)
+                if isinstance(found, ChatRequest):
+                    crew.create_task(settle(talk, found))
+                    await pool.hungry()
+                else:
+                    await settle(talk, found)
+                if number % BREATH == 0:
+                    await asyncio.sleep(0)
+                if pool.stopped:
+                    break
+        if pool.stopped:
+            raise pool.stopped
 
     def outcomes(self, rows: Iterable[Row]) -> Iterator[Row | Rejected]:
         """Yield each row's outcome, in order, from the journal alone."""
         for row in rows:
-            found = self._read(row, self.spent)
+            found = self._go_on(self._talk(row, self.spent), None)
             if isinstance(found, ChatRequest):
                 raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
-            yield found
+            yield found.outcome
 
-    async def _settle(self, row: Row, client: EndpointClient) -> Row | Rejected:
-        """Ask until the journal holds what the row's outcome needs."""
-        while isinstance(found := self._read(row, Spent()), ChatRequest):
-            await self.journal.put(found.key(self.asked.sha), await self._ask(found, client))
-        return found
+    def _go_on(
+        self, talk: Talk, entry: Mapping[str, Any] | None, not_final: Sequence[str] = ()
+    ) -> ChatRequest | Settled:
+        """Lead a talk on through all that the journal knows: to its end, or to a request to send."""
+        try:
+            request = talk.send(entry)
+            while (known := self.journal.get(request.key(self.asked.sha))) and known.keys().isdisjoint(
+                not_final
+            ):
+                request = talk.send(known)
+        except StopIteration as end:
+            settled: Settled = end.value
+            return settled
+        return request
 
-    def _read(self, row: Row, spent: Spent) -> Row | Rejected | ChatRequest:
-        """Return the row's outcome as the journal has it, or the request that is still to be asked.
+    def _talk(self, row: Row, spent: Spent) -> Talk:
+        """Yield the requests that a row needs, take in what came of each, and return the row's outcome.
 
-        A reject is asked again with another seed, as often as the stage says; a refusal is final.
+        A reject is asked again with another seed, as often as the stage says; one that was cut off is first
+        asked again with more room, once. A refusal is final.
         """
-        result: Row | Reject = Reject("not_asked")
-        for attempt in range(self.config.attempts):
-            request = self._request(row, attempt)
-            entry = self.journal.get(request.key(self.asked.sha))
-            if entry is None:
-                return request
+        messages, room = self.ask.prompt(row), self.config.max_new_tokens
+        attempt, cut_off = 0, None
+        while True:
+            request = self._request(row, messages, attempt, room)
+            entry = yield request
+            assert entry is not None, "only a talk's first step takes nothing"
             spent.count(entry)
-            result = self._parse(entry, request, row)
-            if not isinstance(result, Reject) or "refused" in entry:
-                break
-        return rejected(row, result) if isinstance(result, Reject) else result
+            for reason in UNANSWERED:
+                if reason in entry:
+                    return Settled(rejected(row, cut_off or Reject(reason, entry[reason])))
+            completion = Completion(**entry)
+            result = self._parse(completion, request, row)
+            if not isinstance(result, Reject):
+                return Settled(result, completion.text)
+            if completion.finish_reason == "length" and self.config.more_room > 1:
+                if cut_off:
+                    return Settled(rejected(row, result), completion.text)
+                cut_off, room = result, math.ceil(room * self.config.more_room)
+                continue
+            attempt += 1
+            if attempt == self.config.attempts:
+                return Settled(rejected(row, result), completion.text)
 
-    def _request(self, row: Row, attempt: int) -> ChatRequest:
+    def _request(self, row: Row, messages: Messages, attempt: int, room: int) -> ChatRequest:
         return ChatRequest(
             model=self.asked.name,
-            messages=self.ask.prompt(row),
-            max_tokens=self.config.max_new_tokens,
+            messages=messages,
+            max_tokens=room,
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             seed=request_seed(self.seed, self.stage, row.id, attempt),
+            stop=self.config.stop,
             extra=self.ask.request,
         )
 
-    async def _ask(self, request: ChatRequest, client: EndpointClient) -> dict[str, Any]:
-        """Send a request until it is answered or refused; errors that may pass are waited out."""
-        error: EndpointError | None = None
-        for tried in range(self.asked.tries):
-            try:
-                return dataclasses.asdict(await client.chat(request))
-            except Refused as refusal:
-                return {"refused": str(refusal)}
-            except EndpointError as passing:
-                error = passing
-                await asyncio.sleep(_pause(passing, tried))
-        raise EndpointDown(
-            f"{self.asked.url} failed {self.asked.tries} times in a row, last with: {error}; "
-            f"finished answers are kept, run again to go on"
-        )
+    async def _entry(self, request: ChatRequest, pool: Pool) -> Mapping[str, Any]:
+        """Send a request until it is answered or beyond hope, and journal what came of it."""
+        key = request.key(self.asked.sha)
 
-    def _parse(self, entry: dict[str, Any], request: ChatRequest, row: Row) -> Row | Reject:
-        if "refused" in entry:
-            return Reject("refused", entry["refused"])
-        completion = Completion(**entry)
+        async def job(replica: Replica) -> Mapping[str, Any]:
+            entry = await _sent(request, replica)
+            await self.journal.put(key, entry)
+            return entry
+
+        try:
+            return await pool.run(job)
+        except EndpointError as error:
+            entry = {"failed": str(error)}
+            await self.journal.put(key, entry)
+            return entry
+
+    def _parse(self, completion: Completion, request: ChatRequest, row: Row) -> Row | Reject:
         generation = self._generation(completion, request)
         answer = Answer(text=completion.text, generation=generation, tokens=completion.tokens)
         result: Row | Reject = self.ask.parse(answer, row)
@@ -174,13 +231,18 @@ class Generator:
         )
 
 
+async def _sent(request: ChatRequest, replica: Replica) -> Mapping[str, Any]:
+    """Return the journal's entry for a request: the answer, or why there is none."""
+    excess = await replica.too_long(request)
+    if excess:
+        return {"too_long": excess}
+    try:
+        return (await replica.ask(request)).entry()
+    except Refused as refusal:
+        return {"refused": str(refusal)}
+
+
 def request_seed(run_seed: int, stage: str, row_id: str, attempt: int) -> int:
     """Derive a request's seed, 0 to 2^31 - 1: the same question is sampled the same way in every run."""
     digest = hashlib.sha256(f"{run_seed}\0{stage}\0{row_id}\0{attempt}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
-
-
-def _pause(error: EndpointError, tried: int) -> float:
-    if isinstance(error, Overloaded) and error.retry_after is not None:
-        return min(LONGEST_PAUSE, error.retry_after) * random.uniform(1.0, 1.2)
-    return min(LONGEST_PAUSE, 0.5 * 2.0**tried) * random.uniform(0.5, 1.0)

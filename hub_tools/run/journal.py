@@ -1,14 +1,17 @@
 """The journal: every answer of an endpoint is on disk before it counts, under the key of its request.
 
 SQLite in WAL mode with full syncs: a torn write is undone at the next opening, and a million answers need no
-memory.
+memory. One connection writes, in a thread, and another reads, so that nobody waits for a sync.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,57 +25,85 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._lock = path.with_name(f"{path.name}.lock").open("a")
         try:
-            self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID"
-            )
-        except sqlite3.DatabaseError as error:
-            raise BackforthError(
-                f"the journal {path} cannot be used: {error}; delete it to ask again"
-            ) from error
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock.close()
+            raise BackforthError(f"another run writes the journal {path}; wait for it, or end it") from error
+        with self._reported():
+            self._writer = self._connect()
+            self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute("PRAGMA synchronous=FULL")
+            self._writer.execute("CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT)")
+            self._reader = self._connect()
+            self._reader.execute("SELECT key, value FROM answers LIMIT 1").fetchone()
         self._waiting: list[tuple[str, str]] = []
-        self._flush: asyncio.Task[None] | None = None
+        self._written: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return the answer under a key, or None."""
-        found = self._database.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
-        return dict(json.loads(found[0])) if found else None
+        """Return the answer under a key, or None.
 
-    async def put(self, key: str, value: dict[str, Any]) -> None:
+        Raises:
+            BackforthError: the file is damaged.
+        """
+        with self._reported():
+            found = self._reader.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
+            return dict(json.loads(found[0])) if found else None
+
+    async def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Store an answer and return once it is on disk.
 
         Raises:
             BackforthError: it cannot be written (a full disk, for one); earlier answers are safe.
         """
-        self._waiting.append((key, json.dumps(value, ensure_ascii=False)))
-        while any(waiting == key for waiting, _ in self._waiting):
-            if self._flush is None or self._flush.done():
-                self._flush = asyncio.create_task(self._write())
-            await asyncio.shield(self._flush)
+        self._waiting.append((key, json.dumps(value)))
+        if self._written is None:
+            self._written = asyncio.get_running_loop().create_future()
+        if self._writing is None:
+            self._writing = asyncio.create_task(self._write())
+        await asyncio.shield(self._written)
 
     async def _write(self) -> None:
-        batch = list(self._waiting)
-        try:
-            await asyncio.to_thread(self._commit, batch)
-        except sqlite3.Error as error:
-            raise BackforthError(
-                f"the journal cannot be written: {error}; what it holds is safe, run again"
-            ) from error
-        finally:
-            del self._waiting[: len(batch)]
+        """Write what waits, and what came to wait meanwhile, until nothing does."""
+        while self._written:
+            batch, written = self._waiting, self._written
+            self._waiting, self._written = [], None
+            try:
+                await asyncio.to_thread(self._commit, batch)
+            except sqlite3.Error as error:
+                what = f"the journal {self._path} cannot be written: {error}"
+                written.set_exception(BackforthError(f"{what}; what it holds is safe, run again"))
+            else:
+                written.set_result(None)
+        self._writing = None
 
     def _commit(self, batch: list[tuple[str, str]]) -> None:
-        self._database.execute("BEGIN")
+        self._writer.execute("BEGIN IMMEDIATE")
         try:
-            self._database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", batch)
+            self._writer.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", batch)
+            self._writer.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file."""
-        self._database.close()
+        self._reader.close()
+        self._writer.close()
+        self._lock.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+
+    @contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise BackforthError(
+                f"the journal {self._path} cannot be used: {error}; delete it to ask again"
+            ) from error

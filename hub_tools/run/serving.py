@@ -6,20 +6,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hub_tools.endpoints.client import EndpointClient
+from hub_tools.endpoints.failures import WrongModel
+from hub_tools.endpoints.pool import Pool
 from hub_tools.endpoints.wire import Info
 from hub_tools.errors import EndpointDown
 from hub_tools.hub.repository import Hub, Ref
-from hub_tools.recipe import EndpointSection, Recipe
+from hub_tools.recipe import Recipe
 from hub_tools.run.generate import Asked
 
 ADAPTER_CONFIG = "adapter_config.json"
-USUAL_CONCURRENCY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Serving:
         """
         for name, section in self._recipe.file.endpoints.items():
             to_be_trained = section.model in self._recipe.file.stages and section.model not in published
-            if section.url and not to_be_trained:
-                self._info(name, section.url)
+            if section.urls and not to_be_trained:
+                self._info(name, section.urls)
 
     def asked(self, name: str, model: Ref) -> Asked:
         """Return whom to ask at the endpoint `name`, which must serve `model`.
@@ -69,19 +70,25 @@ class Serving:
         """
         section = self._recipe.file.endpoints[name]
         served = self._served(model)
-        url = section.url or self._embedded(served)
-        info = self._info(name, url)
-        _check_model(name, url, info, served)
+        urls = section.urls or [self._embedded(served)]
+
+        def check(info: Info) -> None:
+            _check_model(name, info, served)
+
+        info = self._info(name, urls, check)
         return Asked(
-            url=url,
+            urls=urls,
             name=model.repo if served.adapter or info.kind == "openai" else info.model_id,
             model=model.repo,
             sha=model.sha,
             kind=info.kind,
-            concurrency=_concurrency(section, info),
             timeout=section.timeout,
             tries=section.tries,
-            token=_token() if section.url else None,
+            patience=section.patience,
+            concurrency=section.concurrency,
+            token=_token() if section.urls else None,
+            stop_when=section.stop_when,
+            check=check,
         )
 
     def _served(self, model: Ref) -> Served:
@@ -120,13 +127,18 @@ class Serving:
             environment["HF_TOKEN"] = self._hub.token
         return environment
 
-    def _info(self, name: str, url: str) -> Info:
+    def _info(self, name: str, urls: Sequence[str], check: Callable[[Info], None] = lambda _: None) -> Info:
+        """Return what the first replica that answers says of itself; the pool meets all of them later."""
+
         async def ask() -> Info:
-            async with EndpointClient(url, _token()) as client:
-                return await client.info()
+            pool = Pool([EndpointClient(url, _token()) for url in urls], check)
+            async with pool:
+                return next(replica.info for replica in pool.replicas if replica.info)
 
         try:
             return asyncio.run(ask())
+        except WrongModel:
+            raise
         except EndpointDown as error:
             model = self._recipe.file.endpoints[name].model
             raise EndpointDown(
@@ -134,23 +146,17 @@ class Serving:
             ) from error
 
 
-def _check_model(name: str, url: str, info: Info, served: Served) -> None:
+def _check_model(name: str, info: Info, served: Served) -> None:
     if info.model_id not in (served.base, served.adapter.repo if served.adapter else None):
-        raise EndpointDown(
-            f"endpoints.{name}: {url} serves {info.model_id}, and the recipe asks for "
-            f"{served.base}; serve that model there"
+        raise WrongModel(
+            f"serves {info.model_id}, and endpoints.{name} of the recipe asks for {served.base}; serve that "
+            f"model there"
         )
     if info.model_sha and info.model_id == served.base and info.model_sha != served.base_sha:
-        raise EndpointDown(
-            f"endpoints.{name}: {url} serves {info.model_id} at {info.model_sha[:12]}, and the "
-            f"recipe asks for revision "
-            f"{served.base_sha[:12]}; start it with that revision"
+        raise WrongModel(
+            f"serves {info.model_id} at {info.model_sha[:12]}, and endpoints.{name} of the recipe asks for "
+            f"revision {served.base_sha[:12]}; start it with that revision"
         )
-
-
-def _concurrency(section: EndpointSection, info: Info) -> int:
-    held = info.max_concurrent_requests or USUAL_CONCURRENCY
-    return max(1, min(section.concurrency or held, held))
 
 
 def _token() -> str | None:

@@ -56,6 +56,16 @@ class AskConfig(StageConfig):
         le=20,
         description="How often a row is asked, with a new seed each time, until its answer parses.",
     )
+    more_room: float = Field(
+        2.0,
+        ge=1,
+        le=16,
+        description="An answer that was cut off and does not parse is asked for once more, with this many "
+        "times the room; 1 never does.",
+    )
+    stop: tuple[str, ...] = Field(
+        (), max_length=4, description="Texts at which an answer ends; TGI takes four at most."
+    )
 
 
 @dataclass(frozen=True, slots=True)

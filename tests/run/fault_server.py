@@ -22,6 +22,7 @@ class FaultServer:
         self.requests: Counter[str] = Counter()
         self.in_flight = self.most = self.answered = 0
         self.url = ""
+        self.limits: dict[str, Any] = {}
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -49,7 +50,13 @@ class FaultServer:
 
     async def info(self, request: web.Request) -> web.Response:
         return web.json_response(
-            {"model_id": "demo/m", "model_sha": "s", "max_concurrent_requests": 8, "router": "t"}
+            {
+                "model_id": "demo/m",
+                "model_sha": "s",
+                "max_concurrent_requests": 8,
+                "router": "t",
+                **self.limits,
+            }
         )
 
 

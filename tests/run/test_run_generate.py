@@ -9,64 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_server import FaultServer, serving
+from fault_server import serving
+from generate_support import generator, outcomes, rows
 
+from hub_tools.endpoints import pool, replica
 from hub_tools.endpoints.client import EndpointClient
 from hub_tools.errors import BackforthError, EndpointDown
-from hub_tools.records import Rejected, Response
-from hub_tools.run import generate
-from hub_tools.run.generate import Asked, Generator, request_seed
+from hub_tools.records import Rejected
+from hub_tools.run.generate import request_seed
 from hub_tools.run.journal import Journal
-from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject
 
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "LONGEST_PAUSE", 0.02)
-
-
-def rows(count: int) -> list[Response]:
-    return [
-        Response(
-            id=f"{n:016x}",
-            source="s",
-            url=None,
-            license="mit",
-            text=f"t{n}",
-            n_tokens=1,
-            created=None,
-            dump=None,
-        )
-        for n in range(count)
-    ]
-
-
-def parse(answer: Answer, row: Response) -> Response | Reject:
-    if "t7 " in answer.text:
-        return Reject("seven", answer.text)
-    return row
-
-
-def generator(server: FaultServer, journal: Path, **settings: Any) -> Generator:
-    asked = Asked(
-        url=server.url,
-        name="m",
-        model="demo/m",
-        sha=settings.pop("sha", "s"),
-        kind="t",
-        concurrency=8,
-        timeout=5,
-        tries=settings.pop("tries", 8),
-    )
-    ask: Ask[Any, Any] = Ask(prompt=lambda row: [{"role": "user", "content": row.text}], parse=parse)
-    return Generator("stage", 0, AskConfig(**settings), ask, asked, Journal(journal))
-
-
-def outcomes(work: Generator, count: int) -> list[Any]:
-    ticks = []
-    asyncio.run(work.ask_all(rows(count), lambda done=0, **_: ticks.append(done)))
-    assert sum(ticks) == count
-    return list(work.outcomes(rows(count)))
+    monkeypatch.setattr(pool, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(replica, "LONGEST_REST", 0.05)
 
 
 def test_rows_come_back_in_order_whatever_order_the_answers_came_in(tmp_path: Path) -> None:
@@ -115,8 +72,8 @@ def test_a_dead_endpoint_stops_the_run_and_keeps_what_was_answered(tmp_path: Pat
     def fault(number: int, body: dict[str, Any]) -> int | None:
         return 503 if number > 20 else None
 
-    with serving(fault) as dying, pytest.raises(EndpointDown, match="failed 2 times in a row"):
-        outcomes(generator(dying, tmp_path / "j", tries=2), 60)
+    with serving(fault) as dying, pytest.raises(EndpointDown, match=r"no answer for .* run again to go on"):
+        outcomes(generator(dying, tmp_path / "j"), 60)
     assert 0 < dying.answered < 60
     with serving() as server:
         assert len(outcomes(generator(server, tmp_path / "j"), 60)) == 60
