@@ -12,7 +12,7 @@ _ALLOWED = {"\n", "\t", "\u00ad", "\u200c", "\u200d"}
 # The Hub renders `\\(` as mathematics, so that a backslash must not be escaped by a backslash.
 _MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"} | {mark: "\\" + mark for mark in "`*_[]|~$"}
 _TAG_MARKS = "&<>\"'`*_[]|~$\\:"
-_BLOCK_START = re.compile(r"^([0-9]{0,9})(?=[#+=:.)-])")
+_BLOCK_START = re.compile(r"^([0-9]{1,9})(?=[.)](?:\s|$))|^(?=[#+=:-])")
 _CODE_SPAN = re.compile(r"`([^`]+)`")
 _WORD = 40  # characters after which a word may be broken
 _KEEP_MARK = re.compile(r"<!--(?=\s*backforth:)", re.IGNORECASE)

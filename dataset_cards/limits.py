@@ -13,7 +13,7 @@ def dataset_limits(facts: DatasetFacts) -> list[str]:
     if facts.synthetic:
         found.append(
             "Language models wrote a part of this text. It may be wrong, made up or one-sided, however sure "
-            "it sounds, and its facts have not been checked against anything but the text it was made from."
+            "it sounds, and nobody has checked its facts."
         )
     if facts.configs:
         found.append(

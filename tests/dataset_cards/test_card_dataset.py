@@ -374,7 +374,7 @@ def test_every_corpus_and_every_licence_is_named_with_what_it_asks() -> None:
     page = section(card, "Licence, attribution and use limits")
     assert "| `dolma` | `ODC-By` | 9,000 | asks for attribution |" in page
     assert (
-        "- `cc-by-nc-4.0` ([text](<https://creativecommons.org/licenses/by-nc/4.0/>)): No commercial use."
+        "- `cc-by-nc-4.0` ([text](<https://creativecommons.org/licenses/by-nc/4.0/>))\n  - No commercial"
         in page
     )
     assert "700 million" in page

@@ -5,8 +5,9 @@ import ast
 import pytest
 from card_samples import lineage, model_facts
 from huggingface_hub import ModelCard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from dataset_cards import usage
 from dataset_cards.facts import Evaluation
@@ -204,3 +205,43 @@ def test_an_unknown_licence_is_named_and_linked() -> None:
     found = ModelCard(model_card(model_facts(license="other", licenses=["mit", terms]))).data
     assert (found.license, found.license_name) == ("other", "example.org-model-terms")
     assert found.license_link == terms
+
+
+def hostile_card(text: str) -> str:
+    """Return a card in which everything that others can write is this text."""
+    return model_card(
+        model_facts(
+            settings={text: text},
+            counts={text: 1},
+            notes=[text],
+            summary=text,
+            method=text,
+            base=text,
+            base_sha=text,
+            example_prompt=f"user: {text} ",
+            license=text,
+            evaluations=[Evaluation(task=text, dataset=text, metric=text, value=1.0)],
+        )
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.one_of(
+        st.text(min_size=1, max_size=40),
+        st.text(
+            alphabet="`~<>|\\*_[]()!#&;:/-+=$ '\"{}%,\n\r\t\x00\u2028\ud800ab1.", min_size=1, max_size=40
+        ),
+        st.sampled_from(["---\nlicense: mit\n---", "```\n# out", "{{ 7*7 }}", "-->", "$$x$$", "<script>"]),
+    ).filter(str.strip)
+)
+def test_no_text_breaks_a_model_card(text: str) -> None:
+    def blocks(card: str) -> list[str]:
+        page = MarkdownIt("commonmark").enable("table")
+        return [token.type for token in page.parse(card.split("\n---\n", 1)[1])]
+
+    card = hostile_card(text)
+    assert blocks(card) == blocks(hostile_card("plain"))
+    assert ModelCard(card).data.eval_results[0].metric_value == 1.0
+    ast.parse(snippet(card))
+    card.encode()
