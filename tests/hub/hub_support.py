@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -137,3 +138,25 @@ def commit(hub: Hub, repo: str, *lines: dict) -> str:
     answer = hub.request("POST", f"/api/models/{repo}/commit/main", ndjson(header(), *lines))
     assert answer.status == 200, answer.body
     return answer.json["commitOid"]
+
+
+def xet_name(raw: bytes) -> str:
+    """How the Xet protocol writes a hash of 32 bytes."""
+    return "".join(f"{number:016x}" for number in struct.unpack("<4Q", raw))
+
+
+def xet_chunk(stored: bytes, size: int | None = None, scheme: int = 0) -> bytes:
+    lengths = len(stored).to_bytes(3, "little"), (len(stored) if size is None else size).to_bytes(3, "little")
+    return b"\0" + lengths[0] + bytes([scheme]) + lengths[1] + stored
+
+
+def xet_shard(parts, first=0, end=None, sha=None, xorb=b"x" * 32) -> bytes:
+    """A shard of one file that takes chunks first to end of one xorb."""
+    end = len(parts) if end is None else end
+    size = sum(len(part) for part in parts[first:end])
+    head = b"HFRepoMetaData\0".ljust(48, b"\0")
+    flags = (1 << 30 if sha else 0) | 1 << 31
+    record = b"f" * 32 + struct.pack("<IIQ", flags, 1, 0)
+    segment = xorb + struct.pack("<IIII", 0, size, first, end)
+    body = head + record + segment + b"v" * 48
+    return body + (sha + bytes(16) if sha else b"") + b"\xff" * 32 + bytes(16)

@@ -75,6 +75,12 @@ def test_every_get_route_answers_head_alike(hub, busy):
     for path in (
         "",
         "/revision/v1",
+        "/discussions",
+        "/discussions/1",
+        "/lfs-files",
+        "/auth-check",
+        "/user-access-request/pending",
+        "/likers",
         "/tree/main",
         "/tree/main/",
         "/refs",
@@ -85,6 +91,16 @@ def test_every_get_route_answers_head_alike(hub, busy):
         got, head = (hub.request(method, f"/api/models/{busy}{path}") for method in ("GET", "HEAD"))
         assert (got.status, head.status, head.body) == (200, 200, b""), path
         assert got.headers["Content-Length"] == head.headers["Content-Length"]
+
+
+def test_file_that_the_client_has_already_is_not_sent_again(hub, busy):
+    path = f"/{busy}/resolve/main/bytes.bin"
+    etag = hub.request("GET", path).headers["ETag"]
+    again = hub.request("GET", path, headers={"If-None-Match": f'W/"other", {etag}'})
+    assert (again.status, again.body, again.headers["ETag"]) == (304, b"", etag)
+    assert hub.request("GET", path, headers={"If-None-Match": '"other"'}).body == CONTENT
+    part = hub.request("GET", path, headers={"Range": "bytes=0-1", "If-Range": '"other"'})
+    assert (part.status, part.body) == (200, CONTENT)
 
 
 def test_missing_things_carry_the_code_that_clients_look_for(hub, busy):
@@ -213,6 +229,22 @@ PATHS = [
     "/api/{kind}/{repo}/super-squash/{word}",
     "/api/{kind}/{repo}/settings",
     "/api/{kind}/{repo}/xet-write-token/{word}",
+    "/api/{kind}/{repo}/discussions?p={word}",
+    "/api/{kind}/{repo}/discussions/1",
+    "/api/{kind}/{repo}/discussions/{word}",
+    "/api/{kind}/{repo}/discussions/1/{word}",
+    "/api/{kind}/{repo}/discussions/1/comment/{word}/edit",
+    "/api/{kind}/{repo}/user-access-request/{word}",
+    "/api/{kind}/{repo}/lfs-files",
+    "/api/{kind}/{repo}/lfs-files/batch",
+    "/api/{kind}/{repo}/lfs-files/duplicate",
+    "/api/{kind}/{repo}/duplicate",
+    "/api/{kind}/{word}/{word}/{word}",
+    "/api/users/{word}/overview",
+    "/api/organizations/{word}/members",
+    "/api/{word}",
+    "/{repo}/ask-access",
+    "/{word}/resolve/{word}/{word}",
     "/api/repos/create",
     "/api/repos/move",
     "/api/validate-yaml",
@@ -242,6 +274,7 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 FIELDS = """
+    pullRequest status comment user requestId sha deletions target repository gitIgnore newTitle
     name organization type private visibility gated fromRepo toRepo tag message startingPoint files path size
     key value sample paths expand operation objects oid content title namespace description item note position
 """
@@ -267,7 +300,7 @@ HEADERS = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(FORMS + OTHERS
 QUERIES = ["", "limit=x", "cursor=-1", "limit=99999999999999999999", "cursor=999999&limit=0", "expand=1"]
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     method=st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
     template=st.sampled_from(PATHS),

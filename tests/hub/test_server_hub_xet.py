@@ -1,10 +1,10 @@
 import contextlib
 import hashlib
-import struct
 import tracemalloc
 
 import lz4.frame
 import pytest
+from hub_support import xet_chunk, xet_name, xet_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +14,7 @@ from hub_tools.hub.server.xet.shard import ingest
 from hub_tools.hub.server.xet.xorb import Xorb
 
 PLAIN, LZ4, GROUPED = 0, 1, 2
-NAME = "".join(f"{n:016x}" for n in struct.unpack("<4Q", b"x" * 32))
+NAME = xet_name(b"x" * 32)
 
 
 def grouped(data):
@@ -23,21 +23,7 @@ def grouped(data):
 
 def chunk(data, scheme):
     stored = data if scheme == PLAIN else lz4.frame.compress(grouped(data) if scheme == GROUPED else data)
-    return (
-        b"\0" + len(stored).to_bytes(3, "little") + bytes([scheme]) + len(data).to_bytes(3, "little") + stored
-    )
-
-
-def shard(parts, first=0, end=None, sha=None):
-    """A shard of one file that takes chunks first to end of the xorb `x`."""
-    end = len(parts) if end is None else end
-    size = sum(len(part) for part in parts[first:end])
-    head = b"HFRepoMetaData\0".ljust(48, b"\0")
-    flags = (1 << 30 if sha else 0) | 1 << 31
-    record = b"f" * 32 + struct.pack("<IIQ", flags, 1, 0)
-    segment = b"x" * 32 + struct.pack("<IIII", 0, size, first, end)
-    body = head + record + segment + b"v" * 48
-    return body + (sha + bytes(16) if sha else b"") + b"\xff" * 32 + bytes(16)
+    return xet_chunk(stored, len(data), scheme)
 
 
 def put_xorb(blobs, data):
@@ -64,7 +50,7 @@ def test_any_run_of_chunks_in_any_scheme_comes_back(blobs, parts, data):
     first = data.draw(st.integers(0, len(parts) - 1))
     end = data.draw(st.integers(first + 1, len(parts)))
     whole = b"".join(plain[first:end])
-    ingest(blobs, shard(plain, first, end), 10**6)
+    ingest(blobs, xet_shard(plain, first, end), 10**6)
     assert blobs.get(hashlib.sha256(whole).hexdigest()) == whole
 
 
@@ -72,7 +58,7 @@ def test_any_run_of_chunks_in_any_scheme_comes_back(blobs, parts, data):
 @given(parts=PARTS, data=st.data())
 def test_damage_is_refused_and_keeps_nothing_wrong(blobs, parts, data):
     plain = [part for part, _ in parts]
-    xorb, described = bytearray(b"".join(chunk(*part) for part in parts)), bytearray(shard(plain))
+    xorb, described = bytearray(b"".join(chunk(*part) for part in parts)), bytearray(xet_shard(plain))
     target = data.draw(st.sampled_from([xorb, described]))
     place = data.draw(st.integers(0, len(target) - 1))
     if data.draw(st.booleans()):
@@ -92,7 +78,7 @@ def test_file_whose_bytes_do_not_match_its_sha256_is_refused(blobs):
     digest = hashlib.sha256(b"what was announced").digest()
     swapped = b"".join(digest[i : i + 8][::-1] for i in range(0, 32, 8))
     with pytest.raises(HubError, match="was announced"):
-        ingest(blobs, shard([b"what was sent"], sha=swapped), 10**6)
+        ingest(blobs, xet_shard([b"what was sent"], sha=swapped), 10**6)
     assert not blobs.has(hashlib.sha256(b"what was sent").hexdigest())
 
 
@@ -120,5 +106,5 @@ def test_small_chunk_that_unfolds_hugely_is_refused(tmp_path):
 def test_file_over_the_limit_is_refused(blobs):
     put_xorb(blobs, chunk(b"x" * 200, PLAIN))
     with pytest.raises(HubError) as refused:
-        ingest(blobs, shard([b"x" * 200]), 100)
+        ingest(blobs, xet_shard([b"x" * 200]), 100)
     assert refused.value.status == 413

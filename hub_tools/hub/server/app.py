@@ -96,7 +96,9 @@ def _refuse(request: Request, error: Exception) -> Response:
 
 
 def _storage_failed(request: Request, error: Exception) -> Response:
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "is full" in str(error)
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "is full" in str(
+        error
+    )
     if not full:
         return _failed(request, error)
     _LOG.error("no space left in the store: %s", error)

@@ -34,7 +34,7 @@ class Incoming:
         finally:
             self._path.unlink(missing_ok=True)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append `data`; raises 413 once the file passes its limit."""
         self.size += len(data)
         if self.size > self._limit:

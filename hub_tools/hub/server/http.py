@@ -19,11 +19,13 @@ from starlette.routing import Route
 
 from hub_tools.hub.server import repos
 from hub_tools.hub.server.accounts import ANONYMOUS, Viewer
+from hub_tools.hub.server.blobs import Incoming
 from hub_tools.hub.server.errors import INVALID_TOKEN, HubError, bad_request, too_large
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.store import Store
 
 MAX_JSON_BYTES = 16 << 20
+_WRITE_BYTES = 1 << 20
 SESSION_COOKIE = "hub_session"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 Access = Literal["read", "write", "propose"]
@@ -237,6 +239,17 @@ async def limited(request: Request, limit: int, what: str = "The request body") 
         if received > limit:
             raise too_large(what, limit)
         yield piece
+
+
+async def receive(request: Request, incoming: Incoming, limit: int, what: str) -> None:
+    """Write the body to a file, away from the loop that serves everybody else; raises 413 over `limit`."""
+    waiting = bytearray()
+    async for piece in limited(request, limit, what):
+        waiting += piece
+        if len(waiting) >= _WRITE_BYTES:
+            await run_in_threadpool(incoming.write, waiting)
+            waiting = bytearray()
+    await run_in_threadpool(incoming.write, waiting)
 
 
 def route(

@@ -73,9 +73,11 @@ def _file(call: Call, kind: str) -> Response:
         entry = commits.tree(db, repo, oid).get(path)
     if entry is None:
         raise entry_not_found(path, revision, oid)
-    return BlobResponse(
-        call.store.blobs.path(entry.sha256), headers=_headers(entry, oid), media_type=_media_type(path, entry)
-    )
+    headers = _headers(entry, oid)
+    if headers["ETag"] in call.request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    stored = call.store.blobs.path(entry.sha256)
+    return BlobResponse(stored, headers=headers, media_type=_media_type(path, entry))
 
 
 def nameless(call: Call) -> Response:

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from hub_tools.hub.server import gating, large_files
 from hub_tools.hub.server.api.files import BlobResponse
 from hub_tools.hub.server.errors import HubError, bad_request, too_large
-from hub_tools.hub.server.http import Call, limited, route, store_of
+from hub_tools.hub.server.http import Call, receive, route, store_of
 from hub_tools.hub.server.trees import MAX_SIZE
 
 MAX_FILE_BYTES = 50 * 10**9
@@ -99,8 +99,7 @@ async def upload(request: Request) -> Response:
     oid, size = _check_ticket(request, "upload")
     blobs = store_of(request).blobs
     with blobs.receive(size) as incoming:
-        async for piece in limited(request, size, "The object"):
-            incoming.write(piece)
+        await receive(request, incoming, size, "The object")
         if incoming.size != size:
             raise bad_request(f"{size} bytes were announced, but {incoming.size} came")
         await run_in_threadpool(blobs.keep, incoming, oid)

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from hub_tools.hub.server.api.lfs import MAX_FILE_BYTES
 from hub_tools.hub.server.errors import HubError, bad_request
-from hub_tools.hub.server.http import Call, limited, route, store_of
+from hub_tools.hub.server.http import Call, limited, receive, route, store_of
 from hub_tools.hub.server.xet import shard
 
 MAX_XORB_BYTES = 128 << 20
@@ -54,8 +54,7 @@ async def upload_xorb(request: Request) -> Response:
     blobs = store_of(request).blobs
     path = blobs.xorb_path(name)
     with blobs.receive(MAX_XORB_BYTES) as incoming:
-        async for piece in limited(request, MAX_XORB_BYTES, "The xorb"):
-            incoming.write(piece)
+        await receive(request, incoming, MAX_XORB_BYTES, "The xorb")
         is_new = not path.is_file()
         if is_new:
             await run_in_threadpool(incoming.keep, path)
