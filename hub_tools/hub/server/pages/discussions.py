@@ -47,6 +47,8 @@ def discussion_page(visit: Visit) -> Response:
 
 def _proposed(visit: Visit, found: Discussion) -> tuple[list[Change], int]:
     """The files that a pull request changes, and how many they are."""
+    if found.base:
+        visit.require_access()
     own = PullRequest(visit.db, visit.repo, found).commits if found.base else []
     if not own:
         return [], 0

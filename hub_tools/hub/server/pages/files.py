@@ -76,6 +76,7 @@ def blob_page(visit: Visit) -> Response:
     path = visit.call.part("path")
     if not path or (path not in visit.tree and _lines(visit, path)):
         return RedirectResponse(visit.at("tree", path), 303)
+    visit.require_access()
     entry = visit.entry(path)
     media = mimetypes.guess_type(path)[0]
     text = None if media in _PICTURES and media != "image/svg+xml" else _text(visit, entry)

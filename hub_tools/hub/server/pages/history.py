@@ -8,10 +8,9 @@ from starlette.responses import Response
 
 from hub_tools.hub.server import commits
 from hub_tools.hub.server.commits import Commit
-from hub_tools.hub.server.pages import statements
 from hub_tools.hub.server.pages.changes import changes
 from hub_tools.hub.server.pages.statements import Record
-from hub_tools.hub.server.pages.visit import FINGERPRINT, VERSION, Visit
+from hub_tools.hub.server.pages.visit import FINGERPRINT, VERSION, Visit, record_of
 
 PAGE_OF_COMMITS = 50
 PAGE_OF_VERSIONS = 30
@@ -50,6 +49,7 @@ def commits_page(visit: Visit) -> Response:
 
 def commit_page(visit: Visit) -> Response:
     """What one commit changed."""
+    visit.require_access()
     line = commits.history(visit.db, visit.repo, visit.oid, 0, 2)
     before = commits.tree(visit.db, visit.repo, line[1].oid) if len(line) > 1 else {}
     found, total = changes(visit.call.store.blobs, before, visit.tree, MAX_FILES)
@@ -89,5 +89,5 @@ def _version(visit: Visit, name: str, oid: str) -> Version:
         oid,
         commits.get(visit.db, visit.repo, oid),
         next((tag for tag, at in visit.refs if at == oid and FINGERPRINT.fullmatch(tag)), ""),
-        statements.record(visit.call.store.blobs, commits.tree(visit.db, visit.repo, oid)),
+        record_of(visit.call, visit.db, visit.repo, oid),
     )

@@ -9,10 +9,9 @@ from starlette.responses import Response
 
 from hub_tools.hub.server import collection, commits, refs, repos
 from hub_tools.hub.server.errors import HubError
-from hub_tools.hub.server.http import Call, find_repo
-from hub_tools.hub.server.pages import statements
+from hub_tools.hub.server.http import Call, may_see
 from hub_tools.hub.server.pages.render import href, page
-from hub_tools.hub.server.pages.visit import VERSION
+from hub_tools.hub.server.pages.visit import VERSION, record_of
 from hub_tools.hub.server.repos import Repo
 
 PAGE_OF_REPOS = 50
@@ -55,8 +54,10 @@ def _listing(call: Call, owner: str, kind: str) -> Response:
     number = max(1, call.number("page", 1, 10**6))
     kinds = [kind] if kind in repos.KINDS else list(repos.KINDS)
     with call.store.db.read() as db:
-        named = [repo for one in kinds for repo in repos.every(db, one) if _is_wanted(repo, owner, search)]
-        seen = [repo for repo in named if _is_visible(db, call, repo)]
+        named = [repo for one in kinds for repo in repos.every(db, one) if may_see(call.viewer, repo)]
+        seen = [
+            repo for repo in named if owner in ("", repo.namespace) and search.lower() in repo.name.lower()
+        ]
         if owner and not seen and not search and not kind:
             raise HubError(404, f"This Hub shows no repos of {owner}")
         changed = _changes(db)
@@ -64,7 +65,7 @@ def _listing(call: Call, owner: str, kind: str) -> Response:
         lines = [
             _line(db, call, repo) for repo in seen[(number - 1) * PAGE_OF_REPOS : number * PAGE_OF_REPOS]
         ]
-        shelves = [] if number > 1 else collection.every(db, call.viewer.user)
+        shelves = [] if number > 1 else collection.every(db, call.viewer.user, call.viewer.orgs)
     path = call.request.scope["path"]
     own = {"search": search, "kind": kind if path not in ("/datasets", "/models") else ""}
     return page(
@@ -82,19 +83,6 @@ def _listing(call: Call, owner: str, kind: str) -> Response:
     )
 
 
-def _is_wanted(repo: Repo, owner: str, search: str) -> bool:
-    return owner in ("", repo.namespace) and search.lower() in repo.name.lower()
-
-
-def _is_visible(db: sqlite3.Connection, call: Call, repo: Repo) -> bool:
-    if not repo.private:
-        return True
-    try:
-        return bool(find_repo(db, call.viewer, repo.kind, repo.name))
-    except HubError:
-        return False
-
-
 def _changes(db: sqlite3.Connection) -> dict[int, str]:
     """When each repo's main branch last changed."""
     query = (
@@ -109,12 +97,12 @@ def _line(db: sqlite3.Connection, call: Call, repo: Repo, note: str = "") -> Lin
     versions = [ref.removeprefix(refs.TAG) for ref, _ in every if ref.startswith(refs.TAG)]
     numbers = [int(found[1]) for name in versions if (found := VERSION.fullmatch(name))]
     oid = dict(every).get(refs.BRANCH + "main")
-    record = statements.record(call.store.blobs, commits.tree(db, repo, oid)) if oid else None
+    record = record_of(call, db, repo, oid) if oid else None
     return Line(
         repo,
         commits.get(db, repo, oid).date if oid else repo.created,
         f"v{max(numbers)}" if numbers else "",
-        sum(record.rows.values()) if record and record.rows else None,
+        record.size if record else None,
         note,
     )
 
@@ -122,10 +110,11 @@ def _line(db: sqlite3.Connection, call: Call, repo: Repo, note: str = "") -> Lin
 def collection_page(call: Call) -> Response:
     """A collection: its repos in order, with their notes; repos that the viewer may not see are left out."""
     with call.store.db.read() as db:
-        body = collection.get(db, f"{call.part('ns')}/{call.part('slug')}", call.viewer.user)
+        slug = f"{call.part('ns')}/{call.part('slug')}"
+        body = collection.get(db, slug, call.viewer.user, call.viewer.orgs)
         lines = []
         for item in body["items"]:
             repo = repos.get(db, item["type"], item["id"])
-            if repo and _is_visible(db, call, repo):
+            if repo and may_see(call.viewer, repo):
                 lines.append(_line(db, call, repo, (item["note"] or {}).get("text", "")))
     return page("collection", viewer=call.viewer, body=body, lines=lines)

@@ -8,13 +8,12 @@ from typing import Literal
 from starlette.responses import Response
 
 from dataset_cards.facts import Lineage, Step
-from hub_tools.hub.server import commits, refs
+from hub_tools.hub.server import refs
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import find_repo
-from hub_tools.hub.server.pages import statements
 from hub_tools.hub.server.pages.render import count, href, trusted
 from hub_tools.hub.server.pages.statements import Input, Record
-from hub_tools.hub.server.pages.visit import VERSION, Visit
+from hub_tools.hub.server.pages.visit import VERSION, Visit, record_of
 
 # Anybody's statements are followed: neither a long chain nor a wide one may hold up the page.
 _MAX_STEPS = 100
@@ -28,7 +27,6 @@ def lineage_page(visit: Visit) -> Response:
     return visit.show(
         "lineage",
         tab="lineage",
-        record=statements.record(visit.call.store.blobs, visit.tree),
         lineage=found,
         drawing=trusted(drawing(found)),
         whole=whole,
@@ -79,7 +77,7 @@ def _step(visit: Visit, item: Input) -> tuple[Step, list[Input]]:
         ),
         "",
     )
-    record = statements.record(visit.call.store.blobs, commits.tree(visit.db, repo, oid))
+    record = record_of(visit.call, visit.db, repo, oid)
     lines = [f"{version} · {sha}" if version else sha]
     link = href(repo.web_path, revision=version or oid)
     if record is None:
@@ -92,7 +90,7 @@ def _step(visit: Visit, item: Input) -> tuple[Step, list[Input]]:
 
 
 def _rows(record: Record) -> str:
-    if record.read is None or record.kept is None:
+    if not record.read or record.kept is None:
         return ""
     return f"{count(record.kept)} of {count(record.read)} rows kept"
 

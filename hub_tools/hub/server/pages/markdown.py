@@ -44,7 +44,11 @@ def _parser() -> MarkdownIt:
     from mdit_py_plugins.anchors import anchors_plugin
     from mdit_py_plugins.tasklists import tasklists_plugin
 
-    return MarkdownIt("gfm-like").use(anchors_plugin, max_level=6).use(tasklists_plugin)
+    parser = MarkdownIt("gfm-like").use(anchors_plugin, max_level=6).use(tasklists_plugin)
+    assert parser.linkify is not None
+    # Only what has a scheme: a README.md in a sentence is a file, not a host in Moldova.
+    parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
+    return parser
 
 
 class _Addresses:

@@ -8,7 +8,6 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from hub_tools.hub.server import cards, wire
-from hub_tools.hub.server.pages import statements
 from hub_tools.hub.server.pages.markdown import rendered
 from hub_tools.hub.server.pages.render import href
 from hub_tools.hub.server.pages.tables import tables
@@ -45,7 +44,6 @@ def card_page(visit: Visit) -> Response:
         body=body.strip(),
         html=rendered(body, "", visit.at("resolve"), visit.at("blob")),
         tables=tables(metadata, visit.tree),
-        record=statements.record(visit.call.store.blobs, visit.tree),
     )
 
 

@@ -59,13 +59,15 @@ class TableRows:
 
     def search(self, needle: str, start: int, most: int, seconds: float) -> Found:
         """The rows from `start` on with the text in them: up to about `most`, and for some seconds only."""
-        end = time.monotonic() + seconds
+        end = 0.0
         found: list[tuple[int, Row]] = []
         for base, path, file in self._files:
             with _reading(path):
                 if base + file.count <= start:
                     continue
                 for further, hits in file.matches(needle, max(0, start - base)):
+                    # The clock starts after the first piece: a slow start must not end every search at once.
+                    end = end or time.monotonic() + seconds
                     found += [(base + number, row) for number, row in hits]
                     stop = found[most - 1][0] + 1 if len(found) >= most else base + further
                     if stop < self.count and (len(found) >= most or time.monotonic() > end):

@@ -54,6 +54,11 @@ class Record:
     changes: Changes | None = None
     inputs: Sequence[Input] = ()
 
+    @property
+    def size(self) -> int | None:
+        """How many rows came out; rejected ones do not count."""
+        return self.kept or sum(self.rows.values()) or None
+
 
 def record(blobs: BlobStore, tree: Tree) -> Record | None:
     """The record of a commit; None if it has no statement, or one that is no JSON object."""

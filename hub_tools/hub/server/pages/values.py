@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
+_ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
 _HEAD = 300
 _SLACK = 80
 _MAX_ITEMS = 50
@@ -23,6 +24,11 @@ class Shown:
     rest: str = ""
     left: int = 0
     items: Sequence[tuple[str, Shown]] = ()
+
+    @property
+    def is_link(self) -> bool:
+        """Whether the whole text is the address of a web page."""
+        return self.kind == "text" and not self.rest and bool(_ADDRESS.fullmatch(self.head))
 
 
 def shown(value: Any, most: int, depth: int = 0) -> Shown:

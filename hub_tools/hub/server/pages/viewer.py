@@ -22,6 +22,7 @@ _MAX_SEARCH = 200
 
 def viewer_page(visit: Visit) -> Response:
     """Rows of one config and split; a damaged file is named and the page stays usable."""
+    visit.require_access()
     metadata, _ = read_metadata(wire.read_card(visit.call.store.blobs, visit.tree))
     found = tables(metadata, visit.tree)
     table = _chosen(visit, found)

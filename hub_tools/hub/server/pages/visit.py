@@ -10,11 +10,13 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
-from hub_tools.hub.server import commits, refs
+from hub_tools.hub.server import commits, gating, refs
 from hub_tools.hub.server.commits import Commit
-from hub_tools.hub.server.errors import entry_not_found
-from hub_tools.hub.server.http import Call, find_repo
+from hub_tools.hub.server.errors import HubError, entry_not_found
+from hub_tools.hub.server.http import Call
+from hub_tools.hub.server.pages import statements
 from hub_tools.hub.server.pages.render import href, page
+from hub_tools.hub.server.pages.statements import Record
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.trees import Entry, Tree
 
@@ -35,7 +37,7 @@ class Visit:
     @classmethod
     def of(cls, call: Call, db: sqlite3.Connection, kind: str) -> Visit:
         """Find what the address names; raises 401 or 404."""
-        repo = find_repo(db, call.viewer, kind, call.name)
+        repo = call.repo(db, kind=kind)
         revision = call.part("rev") or call.request.query_params.get("revision") or "main"
         proposed = refs.PULL_REQUEST + call.part("number")
         if call.part("number") and refs.get(db, repo, proposed):
@@ -66,18 +68,20 @@ class Visit:
         """The other names of this commit: versions first."""
         return [name for name, oid in self.refs if oid == self.oid and name not in ("main", self.revision)]
 
+    @cached_property
+    def record(self) -> Record | None:
+        """What this revision's statement says."""
+        return record_of(self.call, self.db, self.repo, self.oid)
+
+    def require_access(self) -> None:
+        """Refuse what is inside the files of a gated repo to those who have not been let in."""
+        gating.require_access(self.db, self.call.viewer, self.repo)
+
     def entry(self, path: str) -> Entry:
         """A file; raises 404."""
         if path not in self.tree:
             raise entry_not_found(path, self.revision, self.oid)
         return self.tree[path]
-
-    def read(self, path: str, most: int) -> bytes | None:
-        """A file's bytes; None if it is missing or has more than `most`."""
-        entry = self.tree.get(path)
-        if entry is None or entry.size > most:
-            return None
-        return self.call.store.blobs.get(entry.sha256)
 
     def query(self, name: str) -> str:
         """A parameter of the address; empty if it is not there."""
@@ -97,6 +101,15 @@ class Visit:
         return page(
             template, visit=self, repo=self.repo, viewer=self.call.viewer, base=self.call.base, **values
         )
+
+
+def record_of(call: Call, db: sqlite3.Connection, repo: Repo, oid: str) -> Record | None:
+    """What the statement of a commit says, to those who may read it."""
+    try:
+        gating.require_access(db, call.viewer, repo)
+    except HubError:
+        return None
+    return statements.record(call.store.blobs, commits.tree(db, repo, oid))
 
 
 def _rank(name: str) -> tuple[int, int, str]:

@@ -1,0 +1,60 @@
+from pages_support import MARK, change, dataset, opened, parquet, statement
+
+
+def test_private_repos_show_up_for_their_owner_alone(hub):
+    name, _ = dataset(hub, {"a.txt": b"x"})
+    api = hub.api()
+    shelf = api.create_collection(f"Shelf of {name}", namespace="demo")
+    api.add_collection_item(shelf.slug, name, "dataset", note=MARK)
+    assert name in opened(hub, f"/collections/{shelf.slug}", token="")
+    api.update_repo_settings(name, repo_type="dataset", visibility="private")
+    pages = ("", "/tree/main", "/viewer", "/versions", "/lineage", "/discussions", "/commits/main")
+    for path in pages:
+        assert "Log in" in opened(hub, f"/datasets/{name}{path}", 401, token="")
+        opened(hub, f"/datasets/{name}{path}", 404, token="hf_other_writes")
+        opened(hub, f"/datasets/{name}{path}")
+    for path in ("/", f"/?search={name}", f"/collections/{shelf.slug}"):
+        assert f"/datasets/{name}" not in opened(hub, path, token="")
+        assert f"/datasets/{name}" in opened(hub, path)
+    assert "&lt;b&gt;" in opened(hub, f"/collections/{shelf.slug}")
+
+
+def test_insides_of_a_gated_repo_are_for_those_let_in(hub):
+    files = {"a.txt": b"inside of it", "provenance.json": statement(read=4_321, kept=4_321)}
+    files["data/train.parquet"] = parquet([{"text": "inside of it"}])
+    name, _ = dataset(hub, files)
+    change(hub, name, {"a.txt": b"inside of it, too"}, create_pr=True)
+    hub.api().update_repo_settings(name, repo_type="dataset", gated="manual")
+    closed = ("/blob/main/a.txt", "/viewer", "/commit/main", "/discussions/1")
+    for path in closed:
+        opened(hub, f"/datasets/{name}{path}", 401, token="")
+        assert "inside" not in opened(hub, f"/datasets/{name}{path}", 403, token="hf_other_writes")
+        opened(hub, f"/datasets/{name}{path}")
+    for path in ("", "/tree/main", "/versions", "/lineage"):
+        assert "4,321" not in opened(hub, f"/datasets/{name}{path}", token="")
+
+
+def test_moved_repo_leads_to_its_new_pages(hub):
+    name, _ = dataset(hub, {"a.txt": b"x"})
+    hub.api().move_repo(name, f"{name}-new", repo_type="dataset")
+    answer = hub.request("GET", f"/datasets/{name}/tree/main?page=1")
+    assert (answer.status, answer.headers["Location"]) == (307, f"/datasets/{name}-new/tree/main?page=1")
+
+
+def test_discussion_shows_comments_as_safe_markdown_and_what_is_proposed(hub):
+    name, _ = dataset(hub, {"a.txt": b"old\n"})
+    api = hub.api()
+    talk = api.create_discussion(
+        name, "A <b>question</b>", repo_type="dataset", description="**bold** <script>x</script>"
+    )
+    change(hub, name, {"a.txt": b"new\n"}, create_pr=True)
+    listed = opened(hub, f"/datasets/{name}/discussions")
+    assert "A &lt;b&gt;question&lt;/b&gt;" in listed
+    assert "pull request" in listed
+    html = opened(hub, f"/datasets/{name}/discussions/{talk.num}")
+    assert "<strong>bold</strong>" in html
+    proposed = opened(hub, f"/datasets/{name}/discussions/{talk.num + 1}")
+    assert "-old" in proposed
+    assert "+new" in proposed
+    for number in ("0", "99", "x", "%C2%B2"):
+        opened(hub, f"/datasets/{name}/discussions/{number}", 404)
