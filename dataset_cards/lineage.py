@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape as escaped
 
 from dataset_cards.escape import visible
@@ -15,6 +16,7 @@ LINEAGE = "pictures/lineage.svg"  # where a repo keeps the drawing
 
 _WIDTH, _GAP, _BEND, _MARGIN, _BETWEEN, _ACROSS = 236.0, 22.0, 2.0, 18.0, 44.0, 3
 _PAD, _LINES = 12.0, 5  # between a box and its text; lines shown under a title
+_FILES = 6  # boxes of files that lead to the same steps; the last one stands for the rest
 _WORDS = {"dataset": "dataset", "model": "model", "file": "file", "foreign": "not by backforth"}
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 # By day: (fill, line) of each kind, as attributes, so that the drawing is right where styles are taken out.
@@ -36,6 +38,7 @@ _GROUND, _INK, _PALE, _ARROW = "#ffffff", "#1b1f24", "#57606a", "#7d8590"
 
 def drawing(lineage: Lineage) -> str:
     """Return the lineage as a standalone SVG, the same bytes for the same steps; the last step stands out."""
+    lineage = _folded(lineage)
     steps = {step.key: step for step in lineage.steps}
     placed = layered(list(steps), lineage.arrows, box=_WIDTH, bend=_BEND, gap=_GAP, across=_ACROSS)
     tops, heights, bottom = _vertical(placed, steps)
@@ -51,6 +54,28 @@ def drawing(lineage: Lineage) -> str:
         if spot.is_box
     ]
     return "\n".join([*_opening(lineage, right - left, bottom), *arrows, *boxes, "</svg>", ""])
+
+
+def _folded(lineage: Lineage) -> Lineage:
+    """Return the lineage with one box for the rest of many files that go the same way."""
+    targets: dict[str, list[str]] = {}
+    for a, b in dict.fromkeys(lineage.arrows):
+        targets.setdefault(a, []).append(b)
+    alike: dict[tuple[str, ...], list[Step]] = {}
+    for step in lineage.steps[:-1]:
+        if step.kind == "file":
+            alike.setdefault(tuple(targets.get(step.key, [])), []).append(step)
+    rest: dict[str, Step] = {}
+    for files in alike.values():
+        if len(files) > _FILES:
+            more = replace(
+                files[_FILES - 1], title=f"{len(files) - _FILES + 1:,} more files", lines=[], link=None
+            )
+            rest |= dict.fromkeys((step.key for step in files[_FILES - 1 :]), more)
+    steps = dict.fromkeys(rest.get(step.key, step).key for step in lineage.steps)
+    found = {step.key: rest.get(step.key, step) for step in lineage.steps}
+    arrows = [(a, b) for a, b in lineage.arrows if a not in rest or rest[a].key == a]
+    return Lineage(steps=[found[key] for key in steps], arrows=arrows)
 
 
 def _vertical(placed: Layout, steps: dict[str, Step]) -> tuple[list[float], list[float], float]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -393,3 +394,12 @@ def test_known_limits_follow_from_the_facts(changes: dict[str, object], sentence
     assert sentence in section(dataset_card(dataset_facts(**changes)), "Known limits")
     plain = dataset_facts(synthetic=False, scores={}, lengths=None)
     assert sentence not in section(dataset_card(plain), "Known limits")
+
+
+def test_thousands_of_inputs_and_corpora_make_no_endless_page() -> None:
+    sources = [replace(CURATED, name=f"part-{at}.jsonl.gz") for at in range(3000)]
+    origins = [Origin(source=f"site-{at}", license="mit", rows=2) for at in range(3000)]
+    card = dataset_card(dataset_facts(sources=sources, origins=origins))
+    assert len(card) < 30_000
+    assert "2,950 more inputs are in `provenance.json`." in card
+    assert "| 2,950 more | | 5,900 | |" in card

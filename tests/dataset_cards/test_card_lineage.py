@@ -96,6 +96,21 @@ def test_arrows_to_unknown_steps_are_left_out() -> None:
     assert len(boxes(tree(Lineage(steps=[step("a")], arrows=[("a", "gone"), ("gone", "a")])))) == 1
 
 
+def test_many_files_of_one_step_are_drawn_as_a_few() -> None:
+    files = [step(f"part-{at}", kind="file") for at in range(5000)]
+    other = step("trees", kind="file")
+    arrows = [*((file.key, "responses") for file in files), ("trees", "seed")]
+    found = boxes(tree(Lineage(steps=[*files, other, step("responses"), step("seed")], arrows=arrows)))
+    first = [f"part-{at}" for at in range(5)]
+    assert set(found) == {*first, "4,995 more files", "trees", "responses", "seed"}
+
+
+def test_six_files_are_drawn_as_they_are() -> None:
+    files = [step(f"part-{at}", kind="file") for at in range(6)]
+    found = Lineage(steps=[*files, step("mix")], arrows=[(file.key, "mix") for file in files])
+    assert len(boxes(tree(found))) == 7
+
+
 def test_nothing_is_a_drawing_too() -> None:
     assert boxes(tree(Lineage(steps=[], arrows=[]))) == {}
 
