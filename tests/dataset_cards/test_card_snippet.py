@@ -13,7 +13,7 @@ from dataset_cards.usage import WEB_TAG
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Save a tiny model with its tokenizer where the snippet finds it; one thread, as others run beside it."""
+    """Save a tiny model where the snippet finds it; one thread, as others run beside it."""
     import torch
 
     before = torch.get_num_threads()
