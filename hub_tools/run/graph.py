@@ -115,7 +115,7 @@ def _node(recipe: Recipe, name: str, settings: Mapping[str, Any]) -> Node:
     own = {key: value for key, value in settings.items() if key not in WIRING}
     config: StageConfig = parse(stage.config, own, recipe.where, f"stages.{name}")
     asks = wiring.get("asks", stage.asks)
-    if asks is not None and asks not in recipe.file.endpoints:
+    if asks is not None and asks not in list(recipe.file.endpoints):  # it may be no text at all
         have = ", ".join(recipe.file.endpoints) or "none"
         raise RecipeError(
             f"{where} asks the endpoint {asks!r}, which `endpoints` does not have; it has {have}"
@@ -137,7 +137,7 @@ def _reads(recipe: Recipe, name: str, stage: Stage, given: Any) -> dict[str, Rea
         others = [other for other in recipe.file.stages if other != name] if given is None else given
         if not isinstance(others, list):
             raise RecipeError(f"{recipe.where}: {where} is {given!r}; write a list of nodes")
-        absent = [other for other in others if other not in recipe.file.stages]
+        absent = [other for other in others if other not in list(recipe.file.stages)]
         if absent:
             raise RecipeError(f"{recipe.where}: {where} names {absent[0]!r}, which is no node of this recipe")
         return {str(other): _reading(recipe, where, str(other), None) for other in others}
