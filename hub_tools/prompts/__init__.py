@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jinja2 import FileSystemLoader, StrictUndefined, TemplateError
+from jinja2 import BaseLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from hub_tools.errors import RecipeError
@@ -15,12 +15,17 @@ HERE = Path(__file__).parent
 
 
 class Prompts:
-    """Renders prompt templates; texts go in as values, so that nothing inside them is ever executed."""
+    """Renders prompt templates; texts go in as values, so that nothing inside them is ever executed.
 
-    def __init__(self, folder: Path | None = None) -> None:
-        folders = ([folder] if folder else []) + [HERE]
+    With `texts`, the templates by name, those of this installation play no part.
+    """
+
+    def __init__(self, folder: Path | None = None, texts: Mapping[str, str] | None = None) -> None:
+        loader: BaseLoader = FileSystemLoader([*([folder] if folder else []), HERE])
+        if texts is not None:
+            loader = DictLoader({f"{name}.jinja": text for name, text in texts.items()})
         self._environment = SandboxedEnvironment(
-            loader=FileSystemLoader(folders), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
 
     def render(self, name: str, **variables: str) -> str:
@@ -31,7 +36,7 @@ class Prompts:
         """
         try:
             return self._environment.get_template(f"{name}.jinja").render(variables).strip()
-        except TemplateError as error:
+        except Exception as error:  # a template may calculate, and so fail in any way
             raise RecipeError(f"prompt {name}.jinja: {type(error).__name__}: {error}") from error
 
     def text(self, name: str) -> str:
