@@ -56,10 +56,10 @@ def _line(line: str) -> str:
     """Return one line of a text with its indent, and with places to break in words that have none."""
     indent = len(line.expandtabs(4)) - len(line.expandtabs(4).lstrip(" "))
     words = (
-        "&#8203;".join(inline(word[at : at + _WORD]) for at in range(0, len(word), _WORD))
+        "&#8203;".join(_escaped(word[at : at + _WORD]) for at in range(0, len(word), _WORD))
         for word in _one_line(line).split(" ")
     )
-    return "&nbsp;" * min(indent, 16) + " ".join(words)
+    return "&nbsp;" * min(indent, 16) + _guarded(" ".join(words))
 
 
 def code(text: str) -> str:

@@ -29,7 +29,8 @@ _ALIASES = {
     "opendatacommons.org/licenses/by/1-0": "odc-by",
 }
 _URL = re.compile(r"https?://[!-~]+")
-_NAMELESS = dict.fromkeys(("", "unknown", "other"), "a licence that is not stated")
+_UNSTATED = "a licence that is not stated"
+_NAMELESS = dict.fromkeys(("", "unknown", "other"), _UNSTATED)
 _CC_ID = re.compile(r"cc-(by[a-z-]*)-([0-9.]+)")
 _SHARE_ALIKE = "the same licence for what is made of it"
 _CC_URL = re.compile(r"creativecommons\.org/licenses/([a-z-]+)/([0-9.]+)")
@@ -60,6 +61,8 @@ def combined(licenses: Iterable[str]) -> tuple[str, str]:
     unknown = sorted({_NAMELESS.get(name.lower(), name) for name in stated if known(name) is None})
     if not stated:
         return "other", "No source states a licence, so none can be passed on."
+    if set(unknown) == {_UNSTATED}:
+        return "other", "A part of it states no licence, so its terms must be looked up."
     if unknown:
         return (
             "other",

@@ -15,7 +15,7 @@ def dataset_limits(facts: DatasetFacts) -> list[str]:
             "Language models wrote a part of this text. It may be wrong, made up or one-sided, however sure "
             "it sounds, and nobody has checked its facts."
         )
-    if facts.configs:
+    if facts.configs and not facts.body:
         found.append(
             "The texts were chosen by rules and by models, not read one by one. They may hold personal data, "
             "prejudice, offence, or works that belong to others."

@@ -157,7 +157,7 @@ def _box(step: Step, x: float, y: float, *, this: bool) -> str:
     ]
     texts += [
         _line(text, 58 + 16 * at, 11, f'class="bf-pale" fill="{_PALE}"')
-        for at, text in enumerate(step.lines[:_LINES])
+        for at, text in enumerate(_lines(step))
     ]
     whole = "\n".join([_shape(step, height, this=this), *texts])
     if step.link and _LINK.fullmatch(step.link):
@@ -227,7 +227,13 @@ def _em(char: str) -> float:
 
 def _height(step: Step) -> float:
     """Return how high a step's box is."""
-    return 52.0 + 16.0 * min(len(step.lines), _LINES) + (4.0 if step.lines else 0.0)
+    lines = len(_lines(step))
+    return 52.0 + 16.0 * lines + (4.0 if lines else 0.0)
+
+
+def _lines(step: Step) -> list[str]:
+    """Return the lines under a step's title, which need not say it again."""
+    return [line for line in step.lines if line != step.title][:_LINES]
 
 
 def _half(spot: Spot) -> float:

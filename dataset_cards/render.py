@@ -79,6 +79,17 @@ def funnel_rows(funnel: Funnel) -> list[tuple[str, int, bool]]:
     return [("read", funnel.read, False), *middle, ("kept", funnel.kept, False)]
 
 
+def pivoted(statistics: Sequence[tuple[str, str, str]]) -> list[tuple[list[str], dict[str, list[str]]]]:
+    """Return tables of values by column, one for all columns that have the same measures."""
+    columns: dict[str, dict[str, str]] = {}
+    for column, what, value in statistics:
+        columns.setdefault(column, {})[what] = value
+    tables: dict[tuple[str, ...], dict[str, list[str]]] = {}
+    for column, found in columns.items():
+        tables.setdefault(tuple(found), {})[column] = list(found.values())
+    return [(list(measures), rows) for measures, rows in tables.items()]
+
+
 def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Return nested settings as dotted names and short texts, in their own order."""
     found: dict[str, str] = {}

@@ -403,3 +403,24 @@ def test_thousands_of_inputs_and_corpora_make_no_endless_page() -> None:
     assert len(card) < 30_000
     assert "2,950 more inputs are in `provenance.json`." in card
     assert "| 2,950 more | | 5,900 | |" in card
+
+
+def test_columns_with_the_same_measures_share_a_table() -> None:
+    found = [
+        ("text", "mean", "4.5"),
+        ("text", "longest", "9"),
+        ("draft", "mean", "3"),
+        ("draft", "longest", "8"),
+    ]
+    card = dataset_card(dataset_facts(statistics=[*found, ("rank", "0", "12")]))
+    rows = [line for line in section(card, "Statistics").splitlines() if line.startswith("|")]
+    assert rows == [
+        *("| Column | mean | longest |", "|---|---:|---:|", "| `text` | 4.5 | 9 |", "| `draft` | 3 | 8 |"),
+        *("| Column | 0 |", "|---|---:|", "| `rank` | 12 |"),
+    ]
+
+
+def test_a_page_of_numbers_is_no_data_to_train_on() -> None:
+    card = dataset_card(dataset_facts(body="## Report", synthetic=False))
+    assert "task_categories" not in data(card)
+    assert "## Known limits" not in card

@@ -42,7 +42,7 @@ def test_no_licence_is_not_a_free_one() -> None:
     assert combined([])[0] == "other"
     assert combined(["mit", ""]) == (
         "other",
-        "The terms of a licence that is not stated are not known here, so the reader must look them up.",
+        "A part of it states no licence, so its terms must be looked up.",
     )
 
 
