@@ -80,6 +80,7 @@ def test_row_is_found_by_id_and_shown_whole(hub, table):
     html = opened(hub, f"/datasets/{table}/viewer?id=row02345")
     assert "Row 2,346 of 2,500" in html
     assert "text of row 02345" in html
+    assert f'href="/datasets/{table}/viewer?id=row02345&amp;config=default&amp;split=train"' in html
     assert "No row of default has the id" in opened(hub, f"/datasets/{table}/viewer?id={quote('<b>')}")
     assert "there is no row 2,501" in opened(hub, f"/datasets/{table}/viewer?row=2500")
     assert seen(opened(hub, f"/datasets/{table}/viewer?row=2499"))[0] == "row02499"

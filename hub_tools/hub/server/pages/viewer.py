@@ -68,20 +68,19 @@ def _view(visit: Visit, rows: TableRows) -> dict[str, object]:
 
 def _table(rows: list[tuple[int, Row]], **values: object) -> dict[str, object]:
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
-    lines = [
-        (number, [shown(row.get(name), _MAX_CELL) for name in columns], row.get("id")) for number, row in rows
-    ]
+    lines = [(number, [shown(row.get(name), _MAX_CELL) for name in columns]) for number, row in rows]
     return {"columns": columns, "rows": lines, **values}
 
 
 def _whole(rows: TableRows, number: int | None, row_id: str) -> dict[str, object]:
     """One row with all of its text; none if nothing has the id or number."""
     found = rows.page(number, 1) if number is not None else []
-    fields = [(name, shown(value, _MAX_WHOLE)) for name, value in found[0][1].items()] if found else []
+    row = found[0][1] if found else {}
     return {
         "mode": "row",
         "number": number,
         "row_id": row_id,
-        "fields": fields,
+        "own_id": row.get("id"),
+        "fields": [(name, shown(value, _MAX_WHOLE)) for name, value in row.items()],
         "page": (number or 0) // PAGE_OF_ROWS + 1,
     }
