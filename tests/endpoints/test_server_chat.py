@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from server_support import Tiny
 
+from hub_tools.endpoints.server.openai_schema import ChatMessage
 from hub_tools.endpoints.server.prompts import encode_chat
-from hub_tools.endpoints.server.schema import ChatMessage
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from server_support import Caller, Tiny
 
 from hub_tools.endpoints.server import compiler
 from hub_tools.endpoints.server.errors import ValidationError
+from hub_tools.endpoints.server.jobs import GrammarSource
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
 
@@ -76,13 +79,48 @@ def test_grammars_that_cannot_be_compiled(endpoint: Caller, regex: str) -> None:
     assert "grammar is not valid" in reply.body["error"]
 
 
-def test_grammar_that_takes_too_long_is_refused(tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+WIDE = {"properties": {f"p{n}": {"type": "object"} for n in range(40)}}
+
+
+@pytest.mark.parametrize(
+    "bomb", [GrammarSource("regex", r"[^\n]{1,100000}x"), GrammarSource("json", json.dumps(WIDE))]
+)
+def test_grammar_that_takes_too_long_is_refused(
+    tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch, bomb: GrammarSource
+) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model.base)
     monkeypatch.setattr(compiler, "LONGEST_SECONDS", 1.0)
-    with pytest.raises(ValidationError, match="longer than 1 s"):
-        compiler.GrammarCompiler(tokenizer, 2).compile(r"[^\n]{1,100000}x")
+    bombs = compiler.GrammarCompiler(tokenizer, 2)
+    for _ in range(2):
+        started = monotonic()
+        with pytest.raises(ValidationError, match="longer than 1 s"):
+            asyncio.run(bombs.compile(bomb))
+    assert monotonic() - started < 0.5  # a refusal is remembered
+
+
+def test_client_that_goes_away_ends_the_compilation(tiny_model: Tiny) -> None:
+    from transformers import AutoTokenizer
+
+    async def impatient() -> None:
+        bombs = compiler.GrammarCompiler(AutoTokenizer.from_pretrained(tiny_model.base), 2)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.8):
+                await bombs.compile(GrammarSource("regex", r"[^\n]{1,100000}x"))
+        assert await bombs.compile(GrammarSource("regex", "[1-5]"))  # the compiler is free again
+
+    asyncio.run(impatient())
+
+
+MISLED = {"properties": {"a": {"$ref": "#/nowhere"}}, "required": ["a"]}
+
+
+@pytest.mark.parametrize("schema", [MISLED, {"properties": {"a": {"type": "nonsense"}}, "required": ["a"]}])
+def test_schemas_that_make_no_sense_are_refused(endpoint: Caller, schema: Any) -> None:
+    reply = endpoint.generate("x", max_new_tokens=2, grammar={"type": "json", "value": schema})
+    assert (reply.status, reply.body["error_type"]) == (422, "validation")
+    assert endpoint.generate("x", max_new_tokens=2).status == 200
 
 
 def test_vocabulary_spells_every_text(tiny_model: Tiny) -> None:

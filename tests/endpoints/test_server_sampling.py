@@ -7,13 +7,18 @@ import torch
 from server_support import Caller
 
 from hub_tools.endpoints.server.jobs import Sampling
-from hub_tools.endpoints.server.sampling import Sampler, warp
+from hub_tools.endpoints.server.sampling import Sampler, penalise, warp
 
 VOCABULARY = 3000
 
 
 def _by_transformers(scores: torch.Tensor, settings: Sampling) -> torch.Tensor:
-    from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+    from transformers import (
+        TemperatureLogitsWarper,
+        TopKLogitsWarper,
+        TopPLogitsWarper,
+        TypicalLogitsWarper,
+    )
 
     ids, row = torch.zeros((1, 1), dtype=torch.long), scores.unsqueeze(0)
     row = TemperatureLogitsWarper(settings.temperature)(ids, row)
@@ -21,6 +26,8 @@ def _by_transformers(scores: torch.Tensor, settings: Sampling) -> torch.Tensor:
         row = TopKLogitsWarper(settings.top_k)(ids, row)
     if settings.top_p < 1:
         row = TopPLogitsWarper(settings.top_p)(ids, row)
+    if settings.typical_p < 1:
+        row = TypicalLogitsWarper(settings.typical_p)(ids, row)
     return torch.softmax(row[0], -1)
 
 
@@ -32,6 +39,8 @@ def _by_transformers(scores: torch.Tensor, settings: Sampling) -> torch.Tensor:
         Sampling(True, 0, top_k=40),
         Sampling(True, 0, temperature=1.3, top_p=0.9),
         Sampling(True, 0, temperature=0.5, top_k=100, top_p=0.8),
+        Sampling(True, 0, temperature=0.8, typical_p=0.4),
+        Sampling(True, 0, top_k=50, top_p=0.9, typical_p=0.9),
     ],
 )
 def test_warpers_leave_the_distribution_that_transformers_leaves(settings: Sampling, spread: float) -> None:
@@ -46,7 +55,7 @@ def test_top_k_keeps_ties() -> None:
     values, ids = warp(torch.tensor([1.0, 5.0, 3.0, 3.0, 0.0]), Sampling(True, 0, top_k=2))
     assert ids is not None
     assert ids.tolist() == [1, 2, 3]
-    assert values.tolist() == [5.0, 3.0, 3.0]
+    assert values.tolist() == [0.0, -2.0, -2.0]  # only differences count
 
 
 def test_samples_follow_the_distribution() -> None:
@@ -68,6 +77,40 @@ def test_repetition_penalty_is_that_of_transformers() -> None:
     choice = Sampler(settings, prompt, None, logprobs=True).choose(scores)
     assert choice.logprobs is not None
     assert torch.allclose(choice.logprobs, torch.log_softmax(theirs, -1))
+
+
+def test_frequency_penalty_follows_a_tokens_share_of_what_was_written() -> None:
+    scores, history = torch.zeros(5), [1, 1, 1, 2]
+    held_back = penalise(scores, history, Sampling(False, 0, frequency_penalty=2.0))
+    assert held_back.tolist() == [0.0, -1.5, -0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        Sampling(True, 0, temperature=1e-6),
+        Sampling(True, 0, temperature=1e38),
+        Sampling(True, 0, repetition_penalty=1e300, frequency_penalty=2.0),
+        Sampling(True, 0, repetition_penalty=1e-300),
+        Sampling(True, 0, top_p=1e-300, typical_p=1e-300, top_k=10**9),
+    ],
+)
+def test_absurd_settings_still_choose_a_token_of_the_grammar(absurd: Sampling) -> None:
+    class OnlyEven:
+        def allowed(self, size: int) -> torch.Tensor:
+            return torch.arange(size) % 2 == 0
+
+        def advance(self, token: int) -> None:
+            assert token % 2 == 0
+
+    scores = torch.randn(50, generator=torch.Generator().manual_seed(5))
+    scores[4] = 0.0
+    sampler = Sampler(absurd, (2, 4, 6, 7), OnlyEven(), logprobs=True)
+    for _ in range(20):
+        choice = sampler.choose(scores)
+        assert choice.logprobs is not None
+        assert choice.token % 2 == 0
+        assert bool(choice.logprobs[choice.token].isfinite())
 
 
 def test_logprobs_are_those_before_temperature() -> None:

@@ -1,89 +1,82 @@
-"""Response bodies and headers in TGI's shapes."""
+"""Answers of TGI's own routes, and the headers of all of them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from hub_tools.endpoints.server.jobs import Generated, Request, Token
+from hub_tools.endpoints.server.jobs import Answered, Generated, Step, Token
 
 
-def generate_answer(
-    inputs: str, request: Request, generated: Generated, *, full: bool, details: bool
-) -> dict[str, Any]:
+def generate_answer(inputs: str, answered: Answered, *, full: bool, details: bool) -> dict[str, Any]:
     """Answer of `/generate`; with `full` the prompt stands before the answer."""
-    answer: dict[str, Any] = {"generated_text": inputs + generated.text if full else generated.text}
+    before = inputs if full else ""
+    answer: dict[str, Any] = {"generated_text": before + answered.best.text}
     if details:
-        answer["details"] = {
-            "finish_reason": generated.finish_reason,
-            "generated_tokens": generated.generated_tokens,
-            "seed": request.sampling.seed if request.sampling.do_sample else None,
-            "prefill": [{"id": i, "text": text, "logprob": p} for i, text, p in generated.prefill],
-            "tokens": [_token(token) for token in generated.tokens],
-        }
-        if generated.top_tokens:
-            answer["details"]["top_tokens"] = [[_token(t) for t in top] for top in generated.top_tokens]
+        answer["details"] = _details(answered.best)
+        if answered.others:
+            answer["details"]["best_of_sequences"] = [
+                {"generated_text": before + other.text, **_details(other)} for other in answered.others
+            ]
     return answer
 
 
-def chat_answer(model: str, version: str, request: Request, generated: Generated) -> dict[str, Any]:
-    """Answer of `/v1/chat/completions`; TGI's finish reasons: `stop`, `length`, `stop_sequence`."""
-    finish = "stop" if generated.finish_reason == "eos_token" else generated.finish_reason
-    prompt, completion = len(request.prompt), generated.generated_tokens
+def stream_step(index: int, step: Step) -> dict[str, Any]:
+    """One event of `/generate_stream`; they are counted from 1."""
+    event = {"index": index, "token": _token(step.token), "generated_text": None, "details": None}
+    return {**event, "top_tokens": [_token(token) for token in step.top]} if step.top else event
+
+
+def stream_end(index: int, inputs: str, answered: Answered, *, full: bool, details: bool) -> dict[str, Any]:
+    """The last event of `/generate_stream`, with the last token and the whole text."""
+    generated = answered.best
+    assert generated.last is not None
+    event = stream_step(index, generated.last)
+    event["generated_text"] = inputs + generated.text if full else generated.text
+    if details:
+        event["details"] = {
+            "finish_reason": generated.finish_reason,
+            "generated_tokens": generated.generated_tokens,
+            "seed": generated.seed,
+            "input_length": len(answered.request.prompt),
+        }
+    return event
+
+
+def headers(answers: Sequence[Answered], device: str) -> dict[str, str]:
+    """TGI's response headers, summed over several answers; `x-compute-time` is in seconds, the rest in ms."""
+    total = sum(answered.total_seconds for answered in answers)
+    inference = sum(answered.best.inference_seconds for answered in answers)
+    generated = sum(answered.best.generated_tokens for answered in answers)
     return {
-        "object": "chat.completion",
-        "id": "",
-        "created": int(time.time()),
-        "model": model,
-        "system_fingerprint": f"{version}-backforth",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": generated.text},
-                "logprobs": _chat_logprobs(generated) if request.logprobs else None,
-                "finish_reason": finish,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        },
+        **stream_headers(sum(answered.request.characters for answered in answers), device),
+        "x-compute-time": f"{total:.6f}",
+        "x-total-time": _ms(total),
+        "x-validation-time": _ms(sum(answered.validation_seconds for answered in answers)),
+        "x-queue-time": _ms(sum(answered.best.queue_seconds for answered in answers)),
+        "x-inference-time": _ms(inference),
+        "x-time-per-token": _ms(inference / max(1, generated)),
+        "x-prompt-tokens": str(sum(len(answered.request.prompt) for answered in answers)),
+        "x-generated-tokens": str(generated),
     }
 
 
-def headers(request: Request, generated: Generated, device: str) -> dict[str, str]:
-    """TGI's response headers; times in milliseconds."""
-    return {
-        "x-compute-type": device,
-        "x-total-time": _ms(generated.queue_seconds + generated.inference_seconds),
-        "x-queue-time": _ms(generated.queue_seconds),
-        "x-inference-time": _ms(generated.inference_seconds),
-        "x-time-per-token": _ms(generated.inference_seconds / max(1, generated.generated_tokens)),
-        "x-prompt-tokens": str(len(request.prompt)),
-        "x-generated-tokens": str(generated.generated_tokens),
+def stream_headers(characters: int, device: str) -> dict[str, str]:
+    """The headers that are known before the answer is."""
+    return {"x-compute-type": device, "x-compute-characters": str(characters)}
+
+
+def _details(generated: Generated) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "finish_reason": generated.finish_reason,
+        "generated_tokens": generated.generated_tokens,
+        "seed": generated.seed,
+        "prefill": [{"id": i, "text": text, "logprob": p} for i, text, p in generated.prefill],
+        "tokens": [_token(token) for token in generated.tokens],
     }
-
-
-def models_answer(names: Sequence[str]) -> dict[str, Any]:
-    """Answer of `/v1/models`: the base first, then its adapters."""
-    entries = [{"id": name, "object": "model", "created": 0, "owned_by": name} for name in names]
-    return {"object": "list", "data": entries}
-
-
-def _chat_logprobs(generated: Generated) -> dict[str, Any]:
-    tops: Sequence[Sequence[Token]] = generated.top_tokens or [()] * len(generated.tokens)
-    return {
-        "content": [
-            {
-                "token": token.text,
-                "logprob": token.logprob,
-                "top_logprobs": [{"token": t.text, "logprob": t.logprob} for t in top],
-            }
-            for token, top in zip(generated.tokens, tops, strict=True)
-        ]
-    }
+    if generated.top_tokens:
+        details["top_tokens"] = [[_token(token) for token in top] for top in generated.top_tokens]
+    return details
 
 
 def _token(token: Token) -> dict[str, Any]:

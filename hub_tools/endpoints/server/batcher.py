@@ -50,6 +50,22 @@ class Batcher:
         """Whether the model thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def waiting(self) -> int:
+        """Jobs that have no slot yet."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Rows that decode together now."""
+        return len(self._batch.rows)
+
+    @property
+    def running_tokens(self) -> int:
+        """Tokens that the running rows may come to hold, prompts and answers."""
+        requests = [row.job.request for row in list(self._batch.rows)]
+        return sum(len(request.prompt) + request.max_new_tokens for request in requests)
+
     def submit(self, job: Job) -> None:
         """Queue a job; its `done` is called once, from the model thread, unless it is cancelled before."""
         with self._wake:

@@ -1,10 +1,11 @@
-"""Compiles grammars for one tokenizer, off the event loop and within limits, and keeps the last few."""
+"""Compiles grammars for one tokenizer, in child processes within limits, and keeps the last few."""
 
 from __future__ import annotations
 
+import asyncio
 import pickle
-import subprocess
 import sys
+from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -12,50 +13,67 @@ from typing import Any
 import hub_tools
 from hub_tools.endpoints.server.errors import ValidationError
 from hub_tools.endpoints.server.grammar import CompiledGrammar
+from hub_tools.endpoints.server.jobs import GrammarSource
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
-LONGEST_SECONDS = 60.0
+LONGEST_SECONDS = 30.0
 _CACHED = 8  # a grammar with a few hundred repeats holds some 60 MB
 _BUILDER = "hub_tools.endpoints.server.grammar_build"
 
 
 class GrammarCompiler:
-    """Not for several threads at once: requests with the same grammar wait for one compilation."""
+    """Compiles one grammar at a time; requests with the same grammar wait for one compilation."""
 
     def __init__(self, tokenizer: Any, eos_id: int) -> None:
         self._eos_id = eos_id
         self._tokens = token_bytes(tokenizer)
-        self._compiled: OrderedDict[str, CompiledGrammar] = OrderedDict()
+        # A refusal is kept like a grammar: asking again would cost as much again.
+        self._outcomes: OrderedDict[GrammarSource, CompiledGrammar | str] = OrderedDict()
+        self._turn = asyncio.Lock()
 
-    def compile(self, regex: str) -> CompiledGrammar:
-        """The compiled expression; raises `ValidationError` if it is not valid or too large."""
-        if regex not in self._compiled:
-            self._compiled[regex] = CompiledGrammar(self._build(regex), self._eos_id)
-            if len(self._compiled) > _CACHED:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(regex)
-        return self._compiled[regex]
+    async def compile(self, source: GrammarSource) -> CompiledGrammar:
+        """The compiled grammar; raises `ValidationError` if it is not valid or too large."""
+        async with self._turn:
+            if source not in self._outcomes:
+                self._outcomes[source] = await self._build(source)
+                if len(self._outcomes) > _CACHED:
+                    self._outcomes.popitem(last=False)
+            self._outcomes.move_to_end(source)
+            outcome = self._outcomes[source]
+        if isinstance(outcome, str):
+            raise ValidationError(outcome)
+        return outcome
 
-    def _build(self, regex: str) -> Any:
-        package = str(Path(hub_tools.__file__).parents[1])
+    async def _build(self, source: GrammarSource) -> CompiledGrammar | str:
+        question = await asyncio.to_thread(
+            pickle.dumps, (source.kind, source.text, self._eos_id, self._tokens)
+        )
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", _BUILDER),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={"PYTHONPATH": str(Path(hub_tools.__file__).parents[1])},
+        )
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", _BUILDER],
-                input=pickle.dumps((regex, self._eos_id, self._tokens)),
-                capture_output=True,
-                check=True,
-                timeout=LONGEST_SECONDS,
-                env={"PYTHONPATH": package},
-            )
-        except subprocess.TimeoutExpired as error:
-            raise _too_large(f"takes longer than {LONGEST_SECONDS:g} s to compile") from error
-        except subprocess.CalledProcessError as error:
-            raise _too_large("needs too much memory to compile") from error
-        result = pickle.loads(done.stdout)  # noqa: S301 - our own child wrote it
-        if isinstance(result, str):
-            raise ValidationError(f"grammar is not valid: {result}")
-        return result
+            async with asyncio.timeout(LONGEST_SECONDS):
+                answer, _ = await child.communicate(question)
+        except TimeoutError:
+            return _too_large(f"takes longer than {LONGEST_SECONDS:g} s to compile")
+        finally:
+            await _end(child)  # also when the client has gone meanwhile
+        if child.returncode != 0:
+            return _too_large("needs too much memory to compile")
+        built = await asyncio.to_thread(pickle.loads, answer)
+        return built if isinstance(built, str) else CompiledGrammar(built, self._eos_id)
 
 
-def _too_large(what: str) -> ValidationError:
-    return ValidationError(f"grammar is not valid: it {what}; use fewer or shorter bounded repeats")
+async def _end(child: Process) -> None:
+    if child.returncode is None:
+        child.kill()
+        await child.wait()
+
+
+def _too_large(what: str) -> str:
+    return f"grammar is not valid: it {what}; use fewer or shorter bounded repeats"

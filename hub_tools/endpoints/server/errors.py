@@ -30,6 +30,26 @@ class BodyError(RequestError):
         self.status = status
 
 
+class SuffixError(RequestError):
+    """`/v1/completions` got a suffix."""
+
+    status = 422
+    error_type = "suffix not supported"
+
+    def __init__(self) -> None:
+        super().__init__("Suffix is not supported and can be achieved by preprocessing the prompt.")
+
+
+class BatchError(RequestError):
+    """`/v1/completions` got more prompts than one request may have, or none."""
+
+    status = 422
+    error_type = "batch size exceeded"
+
+    def __init__(self, largest: int) -> None:
+        super().__init__(f"Number of prompts must be at least 1 and at most {largest}")
+
+
 class TemplateError(RequestError):
     """The tokenizer's chat template does not take these messages."""
 
@@ -40,6 +60,16 @@ class TemplateError(RequestError):
         super().__init__(f"Template error: {message}")
 
 
+class ToolError(RequestError):
+    """The tools cannot be used as asked, or the answer is no call of one of them."""
+
+    status = 422
+    error_type = "tool_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"Tool error: {message}")
+
+
 class GenerationError(RequestError):
     """The model failed on this request; another try may succeed."""
 
@@ -48,6 +78,13 @@ class GenerationError(RequestError):
 
     def __init__(self, message: str) -> None:
         super().__init__(f"Request failed during generation: {message}")
+
+
+class IncompleteError(RequestError):
+    """Something broke that should not have; what it was stands in the server's log alone."""
+
+    def __init__(self) -> None:
+        super().__init__("Incomplete generation")
 
 
 class OverloadedError(RequestError):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from hub_tools.endpoints.server.errors import ValidationError
+from hub_tools.endpoints.server.jobs import GrammarSource
 from hub_tools.endpoints.server.schema import Grammar
 
 
@@ -45,15 +46,15 @@ class GrammarMask:
             self._guide.advance(token, return_tokens=False)
 
 
-def regex_of(grammar: Grammar | None) -> str | None:
-    """The regular expression that a request's grammar stands for."""
+def source_of(grammar: Grammar | None) -> GrammarSource | None:
+    """What a request's grammar says, checked as far as that is cheap; it is compiled elsewhere."""
     if grammar is None or grammar.type == "text":
         return None
     if grammar.type == "regex":
         if not isinstance(grammar.value, str):
             raise ValidationError("grammar is not valid: a regex grammar needs a string as its value")
-        return grammar.value
-    return _schema_regex(_schema(grammar))
+        return GrammarSource("regex", grammar.value)
+    return GrammarSource("json", json.dumps(_schema(grammar)))
 
 
 def _schema(grammar: Grammar) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _schema(grammar: Grammar) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValidationError(f"grammar is not valid: {error}") from error
     if grammar.type == "json_schema" and isinstance(value, dict) and "schema" in value:
         value = value["schema"]
@@ -70,12 +71,3 @@ def _schema(grammar: Grammar) -> dict[str, Any]:
     if "properties" not in value:
         raise ValidationError("grammar is not valid: Grammar must have a 'properties' field")
     return value
-
-
-def _schema_regex(schema: dict[str, Any]) -> str:
-    from outlines_core.json_schema import build_regex_from_schema
-
-    try:
-        return str(build_regex_from_schema(json.dumps(schema)))
-    except (ValueError, TypeError) as error:
-        raise ValidationError(f"cannot compile regex from schema: {error}") from error

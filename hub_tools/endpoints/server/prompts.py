@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from hub_tools.endpoints.server.errors import TemplateError, ValidationError
-from hub_tools.endpoints.server.schema import ChatMessage
+from hub_tools.endpoints.server.openai_schema import ChatMessage, Tool
+from hub_tools.endpoints.server.text import TextStream
+from hub_tools.endpoints.server.tools import instructions
 
 _ROLE = re.compile(r"[A-Za-z_]{1,32}")
 
@@ -18,7 +21,12 @@ def encode_text(tokenizer: Any, text: str, truncate: int | None) -> tuple[int, .
     return tuple(ids[-truncate:] if truncate else ids)
 
 
-def encode_chat(tokenizer: Any, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
+def encode_chat(
+    tokenizer: Any,
+    messages: Sequence[ChatMessage],
+    tools: Sequence[Tool] = (),
+    tool_prompt: str | None = None,
+) -> tuple[int, ...]:
     """Token ids of a chat in the tokenizer's own template, ready for the assistant's turn.
 
     Control tokens written out in a message are encoded as ordinary text; only the template's own count.
@@ -28,13 +36,32 @@ def encode_chat(tokenizer: Any, messages: Sequence[ChatMessage]) -> tuple[int, .
     if not messages:
         raise TemplateError("`messages` is empty")
     turns = [{"role": _role(message), "content": _text(message)} for message in messages]
+    described = None
+    if tools and "tools" in str(tokenizer.chat_template):
+        described = [tool.model_dump(exclude_none=True) for tool in tools]
+    elif tools:
+        turns[-1]["content"] += instructions(tools, tool_prompt)
     try:
         ids = tokenizer.apply_chat_template(
-            turns, add_generation_prompt=True, sanitize_control_tokens=True, return_dict=False
+            turns,
+            tools=described,
+            add_generation_prompt=True,
+            sanitize_control_tokens=True,
+            return_dict=False,
         )
     except Exception as error:  # a template may raise anything: jinja's errors, or what it calls raises
         raise TemplateError(str(error).strip() or type(error).__name__) from error
     return tuple(ids)
+
+
+def chat_tokens(tokenizer: Any, ids: Sequence[int]) -> dict[str, Any]:
+    """A chat's text after its template, and its tokens with the characters they span (`/chat_tokenize`)."""
+    stream, text, tokens = TextStream(tokenizer, ()), "", []
+    for number in ids:
+        piece = stream.push(number, skip_special=False)
+        tokens.append({"id": number, "text": piece, "start": len(text), "stop": len(text) + len(piece)})
+        text += piece
+    return {"tokenize_response": tokens, "templated_text": text}
 
 
 def text_tokens(tokenizer: Any, text: str) -> list[dict[str, Any]]:
@@ -51,6 +78,9 @@ def _role(message: ChatMessage) -> str:
 
 
 def _text(message: ChatMessage) -> str:
+    if message.content is None:
+        # An assistant's earlier calls stand in the conversation as what they are: JSON.
+        return json.dumps(message.tool_calls, ensure_ascii=False) if message.tool_calls else ""
     if isinstance(message.content, str):
         return message.content
     for chunk in message.content:

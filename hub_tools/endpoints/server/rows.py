@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from hub_tools.endpoints.server.grammar import GrammarMask
-from hub_tools.endpoints.server.jobs import FinishReason, Generated, Job, Token
+from hub_tools.endpoints.server.jobs import FinishReason, Generated, Job, Step, Token
 from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.sampling import Choice, Sampler
 from hub_tools.endpoints.server.text import StopSearch, TextStream, decode_answer
@@ -32,9 +32,11 @@ class Row:
         self.prefill: tuple[tuple[int, str, float | None], ...] = ()
         self._special = set(tokenizer.all_special_ids)
         self._stream = TextStream(tokenizer, request.prompt) if request.stop else None
-        self._token_stream = TextStream(tokenizer, request.prompt) if wants_logprobs else None
+        wants_tokens = wants_logprobs or job.step is not None
+        self._token_stream = TextStream(tokenizer, request.prompt) if wants_tokens else None
         self._stop = StopSearch(request.stop)
         self._behind_stop: int | None = None
+        self._last: Step | None = None
 
     @property
     def length(self) -> int:
@@ -44,18 +46,20 @@ class Row:
     def accept(self, choice: Choice) -> None:
         """Take a chosen token into the answer, and decide whether it was the last."""
         self.ids.append(choice.token)
-        if choice.logprobs is not None:
-            self._note_logprobs(choice.token, choice.logprobs)
+        step = self._described(choice) if self._token_stream is not None else None
         if choice.token in self.model.eos_ids:
             self.finish = "eos_token"
         elif self._stream is not None and self._at_stop(choice.token):
             self.finish = "stop_sequence"
         elif len(self.ids) >= self.job.request.max_new_tokens:
             self.finish = "length"
+        if step is not None:
+            self._note(step)
 
     def result(self) -> Generated:
         """The finished answer."""
-        text = decode_answer(self.tokenizer, self.job.request.prompt, self.ids)
+        request = self.job.request
+        text = decode_answer(self.tokenizer, request.prompt, self.ids)
         if self._behind_stop:
             # TGI keeps the stop sequence itself; what the same token brought behind it goes.
             text = text[: -self._behind_stop]
@@ -63,6 +67,8 @@ class Row:
             text=text,
             finish_reason=self.finish or "length",
             generated_tokens=len(self.ids),
+            seed=request.sampling.seed if request.sampling.do_sample else None,
+            last=self._last,
             tokens=tuple(self.tokens),
             top_tokens=tuple(self.top_tokens),
             prefill=self.prefill,
@@ -84,16 +90,30 @@ class Row:
         self._behind_stop = self._stop.found_in(self._stream.push(token, skip_special=True))
         return self._behind_stop is not None
 
-    def _note_logprobs(self, token: int, logprobs: torch.Tensor) -> None:
+    def _described(self, choice: Choice) -> Step:
         assert self._token_stream is not None
-        text = self._token_stream.push(token, skip_special=False)
-        self.tokens.append(Token(token, text, float(logprobs[token]), token in self._special))
+        text = self._token_stream.push(choice.token, skip_special=False)
+        logprob = None if choice.logprobs is None else float(choice.logprobs[choice.token])
+        return Step(Token(choice.token, text, logprob, choice.token in self._special), self._rivals(choice))
+
+    def _rivals(self, choice: Choice) -> tuple[Token, ...]:
         wanted = self.job.request.top_n_tokens
-        if wanted:
-            values, ids = torch.topk(logprobs, min(wanted, len(logprobs)))
-            pairs = zip(ids.tolist(), values.tolist(), strict=True)
-            # A grammar may leave fewer tokens than were asked for; the others have no probability at all.
-            self.top_tokens.append(tuple(self._token(i, p) for i, p in pairs if p > float("-inf")))
+        if not wanted or choice.logprobs is None:
+            return ()
+        values, ids = torch.topk(choice.logprobs, min(wanted, len(choice.logprobs)))
+        pairs = zip(ids.tolist(), values.tolist(), strict=True)
+        # A grammar may leave fewer tokens than were asked for; the others have no probability at all.
+        return tuple(self._token(i, p) for i, p in pairs if p > float("-inf"))
+
+    def _note(self, step: Step) -> None:
+        if self.job.step is None:
+            self.tokens.append(step.token)
+            if self.job.request.top_n_tokens:
+                self.top_tokens.append(step.top)
+        elif self.finish is None:
+            self.job.step(step)
+        else:
+            self._last = step
 
     def _token(self, token: int, logprob: float) -> Token:
         text = self.tokenizer.decode([token], clean_up_tokenization_spaces=False)

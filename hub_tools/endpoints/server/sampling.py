@@ -1,4 +1,4 @@
-"""Chooses the next token of one row: penalty, grammar, temperature, top-k, top-p, in TGI's order."""
+"""Chooses the next token of one row: penalties, grammar, temperature, then the cuts, in TGI's order."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hub_tools.endpoints.server.jobs import Sampling
 
 # The nucleus is nearly always in here, and finding the largest few is ten times cheaper than sorting all.
 _NUCLEUS_GUESS = 1024
+_LARGEST = 1e30  # what an absurd penalty may make of a score
 
 
 class Mask(Protocol):
@@ -43,20 +44,24 @@ class Sampler:
         self.logprobs = logprobs
         # The generator stays on the CPU, so that a seed means the same numbers whatever runs the model.
         self.generator = torch.Generator().manual_seed(sampling.seed)
-        self.seen = torch.tensor(sorted(set(prompt))) if sampling.repetition_penalty != 1.0 else None
+        self.history = list(prompt) if self.penalised else None
 
     @property
     def plain(self) -> bool:
         """Whether the choice is just the largest logit, so that a whole batch can be done at once."""
-        settings = self.sampling
-        unpenalised = settings.repetition_penalty == 1.0
-        return not settings.do_sample and self.mask is None and not self.logprobs and unpenalised
+        sampled = self.sampling.do_sample
+        return not (sampled or self.logprobs or self.penalised) and self.mask is None
+
+    @property
+    def penalised(self) -> bool:
+        """Whether tokens that came before count against themselves."""
+        return self.sampling.repetition_penalty != 1.0 or self.sampling.frequency_penalty != 0.0
 
     def choose(self, logits: torch.Tensor) -> Choice:
         """The next token for logits of shape (vocabulary,)."""
         scores = logits.float()
-        if self.seen is not None:
-            scores = _penalise(scores, self.seen.to(scores.device), self.sampling.repetition_penalty)
+        if self.history is not None:
+            scores = penalise(scores, self.history, self.sampling)
         if self.mask is not None:
             allowed = self.mask.allowed(scores.shape[-1]).to(scores.device)
             scores = scores.masked_fill(~allowed, -torch.inf)
@@ -69,8 +74,8 @@ class Sampler:
         """Take note of a token that was chosen."""
         if self.mask is not None:
             self.mask.advance(token)
-        if self.seen is not None:
-            self.seen = torch.unique(torch.cat([self.seen, torch.tensor([token])]))
+        if self.history is not None:
+            self.history.append(token)
 
     def _sample(self, scores: torch.Tensor) -> int:
         values, ids = warp(scores, self.sampling)
@@ -85,17 +90,48 @@ class Sampler:
 
 
 def warp(scores: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Scores left by temperature, top-k and top-p, and their token ids (None: all, in order)."""
-    values, ids = scores / sampling.temperature, None
+    """Scores left by temperature, top-k, top-p and typical-p, and their token ids (None: all, in order)."""
+    # The largest becomes 0, so that no temperature, however small, makes it infinite.
+    values, ids = (scores - scores.max()) / sampling.temperature, None
     if 0 < sampling.top_k < len(values):
         smallest = torch.topk(values, sampling.top_k).values[-1]
         ids = (values >= smallest).nonzero().squeeze(-1)  # like transformers, ties with the last one stay
         values = values[ids]
     if sampling.top_p < 1.0:
-        kept = _nucleus(values, sampling.top_p)
-        ids = kept if ids is None else ids[kept]
-        values = values[kept]
+        values, ids = _kept(values, ids, _nucleus(values, sampling.top_p))
+    if sampling.typical_p < 1.0:
+        values, ids = _kept(values, ids, _typical(values, sampling.typical_p))
     return values, ids
+
+
+def penalise(scores: torch.Tensor, history: Sequence[int], sampling: Sampling) -> torch.Tensor:
+    """Scores held back for the tokens of the prompt and the answer so far.
+
+    A repetition penalty divides (a negative score: multiplies) once a token; a frequency penalty is taken
+    off in proportion to the token's share of the history, as TGI does it, not to its count.
+    """
+    tokens = torch.tensor(history, device=scores.device)
+    seen, counts = torch.unique(tokens, return_counts=True)
+    found, penalty = scores[seen], sampling.repetition_penalty
+    found = torch.where(found < 0, found * penalty, found / penalty)
+    found = found - counts / len(history) * sampling.frequency_penalty
+    return scores.index_copy(0, seen, found.nan_to_num(0.0, _LARGEST, -_LARGEST))
+
+
+def _kept(
+    values: torch.Tensor, ids: torch.Tensor | None, kept: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return values[kept], kept if ids is None else ids[kept]
+
+
+def _typical(values: torch.Tensor, mass: float) -> torch.Tensor:
+    """Indices of the fewest values nearest to the expected information whose probability reaches `mass`."""
+    logprobs = torch.log_softmax(values, dim=-1)
+    probabilities = logprobs.exp()
+    entropy = -(probabilities * logprobs).nan_to_num(0.0).sum()
+    order = (-logprobs - entropy).abs().argsort(stable=True)
+    sums = probabilities[order].cumsum(-1)
+    return order[: int((sums < mass).sum()) + 1]
 
 
 def _nucleus(values: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -106,14 +142,11 @@ def _nucleus(values: torch.Tensor, top_p: float) -> torch.Tensor:
     if before[-1] < top_p and len(largest) < len(values):
         largest, order = torch.sort(values, descending=True)
         before = _mass_before(largest, total)
-    return order[before < top_p]
+    kept = before < top_p
+    kept[0] = True
+    return order[kept]
 
 
 def _mass_before(largest: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
     probabilities = (largest - total).exp()
     return probabilities.cumsum(-1) - probabilities
-
-
-def _penalise(scores: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    found = scores[seen]
-    return scores.index_copy(0, seen, torch.where(found < 0, found * penalty, found / penalty))

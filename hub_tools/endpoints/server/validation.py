@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hub_tools.endpoints.server.errors import ValidationError
-from hub_tools.endpoints.server.grammar import regex_of
-from hub_tools.endpoints.server.jobs import Request, Sampling
+from hub_tools.endpoints.server.grammar import source_of
+from hub_tools.endpoints.server.jobs import Request
+from hub_tools.endpoints.server.openai_schema import ChatBody
+from hub_tools.endpoints.server.parameters import chat_parameters, check_parameters, sampling
 from hub_tools.endpoints.server.prompts import encode_chat, encode_text
-from hub_tools.endpoints.server.schema import ChatBody, GenerateBody, Parameters
+from hub_tools.endpoints.server.schema import GenerateBody, Grammar, Parameters
+from hub_tools.endpoints.server.tools import schema_of, tools_of
 
-MAX_STOP_SEQUENCES = 4
-MAX_TOP_N_TOKENS = 5
 MAX_PREFILL_DETAILS = 2048  # the whole vocabulary's logits are held for each of them
 # TGI lets an answer without a stated length run to the end of the context, but reserves only this much.
 _UNSTATED_LENGTH = 1024
@@ -45,25 +45,41 @@ class Validator:
             raise ValidationError(
                 f"`decoder_input_details` takes up to {MAX_PREFILL_DETAILS} `inputs` tokens"
             )
-        return self._request(prompt, body.parameters)
+        return self._request(prompt, body.parameters, len(body.inputs))
+
+    def generate_stream(self, body: GenerateBody) -> Request:
+        """A request of `/generate_stream`, whose tokens all have log-probabilities."""
+        if body.parameters.best_of not in {None, 1}:
+            raise ValidationError("`best_of` != 1 is not supported when streaming tokens")
+        if body.parameters.decoder_input_details:
+            raise ValidationError("`decoder_input_details` == true is not supported when streaming tokens")
+        return replace(self.generate(body), logprobs=True)
 
     def chat(self, body: ChatBody) -> Request:
-        """A request of `/v1/chat/completions`; raises `ValidationError` or `TemplateError`."""
+        """A request of `/v1/chat/completions`; raises `ValidationError`, `ToolError` or `TemplateError`."""
         parameters = chat_parameters(body)
+        tools = tools_of(body)
+        if tools:
+            grammar = Grammar(type="json", value=schema_of(tools))
+            parameters = parameters.model_copy(update={"grammar": grammar})
         check_parameters(parameters)
-        return self._request(encode_chat(self.tokenizer, body.messages), parameters)
+        prompt = encode_chat(self.tokenizer, body.messages, tools, body.tool_prompt)
+        return self._request(prompt, parameters, _characters(body))
 
-    def _request(self, prompt: tuple[int, ...], parameters: Parameters) -> Request:
+    def _request(self, prompt: tuple[int, ...], parameters: Parameters, characters: int) -> Request:
         if not prompt:
             raise ValidationError("`inputs` cannot be empty")
+        best_of = parameters.best_of or 1
         return Request(
             prompt=prompt,
             max_new_tokens=self._answer_length(len(prompt), parameters.max_new_tokens),
             sampling=sampling(parameters),
+            characters=characters,
             adapter=self._adapter(parameters.adapter_id),
             stop=parameters.stop,
-            regex=regex_of(parameters.grammar),
-            logprobs=parameters.details,
+            source=source_of(parameters.grammar),
+            best_of=best_of,
+            logprobs=parameters.details or parameters.decoder_input_details or best_of > 1,
             top_n_tokens=parameters.top_n_tokens or 0,
             prefill_logprobs=parameters.decoder_input_details,
         )
@@ -87,70 +103,7 @@ class Validator:
         return room if asked is None else asked
 
 
-def chat_parameters(body: ChatBody) -> Parameters:
-    """The parameters that TGI gives a chat: it samples unless the temperature is 0."""
-    for name, unsupported in (
-        ("stream", body.stream),
-        ("tools", body.tools),
-        ("presence_penalty", body.presence_penalty),
-        ("n", body.n not in {None, 1}),
-    ):
-        if unsupported:
-            raise ValidationError(f"`{name}` is not supported by this endpoint")
-    return Parameters(
-        adapter_id=body.model,
-        temperature=body.temperature or None,
-        do_sample=body.temperature != 0.0,
-        frequency_penalty=body.frequency_penalty,
-        top_p=body.top_p,
-        max_new_tokens=body.max_tokens,
-        stop=body.stop or (),
-        details=bool(body.logprobs),
-        seed=body.seed,
-        top_n_tokens=body.top_logprobs if body.logprobs else None,
-        grammar=body.response_format,
-    )
-
-
-def check_parameters(parameters: Parameters) -> None:
-    """Raise `ValidationError` with TGI's sentence for a value it does not take either."""
-    p = parameters
-    rules = (
-        (p.temperature is None or p.temperature > 0, "`temperature` must be strictly positive"),
-        (
-            p.repetition_penalty is None or p.repetition_penalty > 0,
-            "`repetition_penalty` must be strictly positive",
-        ),
-        (p.top_p is None or 0 < p.top_p < 1, "`top_p` must be > 0.0 and < 1.0"),
-        (p.top_k is None or p.top_k > 0, "`top_k` must be strictly positive"),
-        (p.max_new_tokens != 0, "`max_new_tokens` must be strictly positive"),
-        (
-            len(p.stop) <= MAX_STOP_SEQUENCES,
-            f"`stop` supports up to {MAX_STOP_SEQUENCES} stop sequences. Given: {len(p.stop)}",
-        ),
-        (
-            (p.top_n_tokens or 0) <= MAX_TOP_N_TOKENS,
-            f"`top_n_tokens` must be >= 0 and <= {MAX_TOP_N_TOKENS}. Given: {p.top_n_tokens}",
-        ),
-        (p.best_of in {None, 1}, "`best_of` != 1 is not allowed for this endpoint"),
-        (p.typical_p is None, "`typical_p` is not supported by this endpoint"),
-        (not p.frequency_penalty, "`frequency_penalty` is not supported by this endpoint"),
-        (not p.watermark, "`watermark` is not supported by this endpoint"),
-    )
-    for holds, sentence in rules:
-        if not holds:
-            raise ValidationError(sentence)
-
-
-def sampling(parameters: Parameters) -> Sampling:
-    """How to choose tokens: like TGI, any warper that does something makes the request a sampled one."""
-    p = parameters
-    warped = p.temperature not in {None, 1.0} or p.top_k is not None or p.top_p is not None
-    return Sampling(
-        do_sample=p.do_sample or warped,
-        seed=p.seed if p.seed is not None else secrets.randbits(64),
-        temperature=p.temperature or 1.0,
-        top_k=p.top_k or 0,
-        top_p=p.top_p or 1.0,
-        repetition_penalty=p.repetition_penalty or 1.0,
-    )
+def _characters(body: ChatBody) -> int:
+    """Characters of the messages; the template's own are not counted."""
+    parts: list[Sequence[Any]] = [message.content or () for message in body.messages]
+    return sum(len(part) if isinstance(part, str) else sum(len(c.text or "") for c in part) for part in parts)
