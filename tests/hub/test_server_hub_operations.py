@@ -101,6 +101,31 @@ def test_every_answer_has_an_id_of_its_own(hub, repo):
     ids = {hub.request("GET", path).headers["X-Request-Id"] for path in paths}
     assert len(ids) == len(paths)
     assert None not in ids
+    for sent, kept in (("Root=1-abc;x", True), ("a\x01b", False), ("x" * 500, False)):
+        answer = hub.request("GET", paths[0], headers={"X-Amzn-Trace-Id": sent})
+        assert answer.headers["X-Request-Id"].endswith(f";{sent}") == kept
+
+
+def test_new_space_has_a_card_with_its_sdk(hub):
+    name = fresh("space")
+    hub.api().create_repo(name, repo_type="space", space_sdk="gradio")
+    assert b"sdk: gradio" in hub.request("GET", f"/spaces/{name}/resolve/main/README.md").body
+
+
+def test_lists_are_filtered_by_task_gate_tag_and_search(hub, repo):
+    api, word = hub.api(), repo.rpartition("-")[2]
+    card = b"---\npipeline_tag: text-generation\nlicense: mit\n---\n"
+    api.upload_file(path_or_fileobj=card, path_in_repo="README.md", repo_id=repo)
+    for wanted, found in [
+        ({"pipeline_tag": "text-generation"}, True),
+        ({"pipeline_tag": "fill-mask"}, False),
+        ({"filter": ["license:mit", "text-generation"]}, True),
+        ({"filter": "license:apache-2.0"}, False),
+        ({"gated": False}, True),
+        ({"gated": True}, False),
+        ({"author": "demo", "sort": "last_modified", "limit": 1, "full": True}, True),
+    ]:
+        assert [one.id for one in api.list_models(search=word, **wanted)] == [repo] * found, wanted
 
 
 def test_files_are_copied_between_repos(hub, repo):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import secrets
 import sqlite3
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -56,7 +58,9 @@ class _Entrance:
         if scope["type"] == "http":
             raw = scope["raw_path"].decode("latin-1")
             scope = {**scope, "path": raw.rstrip("/") or "/", "root_path": ""}
-        request_id = secrets.token_hex(12).encode()
+        request_id = (
+            _request_id(Headers(scope=scope).get("x-amzn-trace-id", "")) if "headers" in scope else b""
+        )
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,6 +68,12 @@ class _Entrance:
             await send(message)
 
         await self._app(scope, receive, sent)
+
+
+def _request_id(client: str) -> bytes:
+    """An id of our own, and behind it that of the client, where it sent one."""
+    known = f";{client}" if re.fullmatch(r"[A-Za-z0-9=;-]{1,100}", client) else ""
+    return f"{secrets.token_hex(12)}{known}".encode()
 
 
 def create_app(store: Store, address: str) -> ASGIApp:

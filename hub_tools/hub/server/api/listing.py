@@ -28,11 +28,11 @@ class _Paths(BaseModel):
 def list_repos(call: Call) -> Response:
     """The repos a viewer may see, filtered, sorted and paged."""
     tags, fields, full = set(call.listed("filter")), call.listed("expand"), call.flag("full")
-    sort = call.request.query_params.get("sort", "")
+    sort, task = (call.request.query_params.get(name, "") for name in ("sort", "pipeline_tag"))
     with call.store.db.read() as db:
         named = [repo for repo in repos.every(db, call.kind) if _is_wanted(call, repo)]
         found = [(repo, wire.repo_json(db, call.store.blobs, repo)) for repo in named]
-        found = [(repo, info) for repo, info in found if tags <= set(info["tags"])]
+        found = [(repo, info) for repo, info in found if tags | ({task} - {""}) <= set(info["tags"])]
         if sort in ("lastModified", "createdAt"):
             found.sort(key=lambda pair: str(pair[1][sort]), reverse=True)
 

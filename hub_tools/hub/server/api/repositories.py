@@ -30,6 +30,7 @@ class _Target(BaseModel):
 class _Creation(_Target):
     private: bool | None = None
     visibility: Literal["public", "private", "protected"] | None = None
+    sdk: Literal["gradio", "streamlit", "docker", "static"] = "static"
 
 
 class _Duplication(BaseModel):
@@ -58,12 +59,16 @@ def create(call: Call) -> Response:
     author = call.viewer.require_write(name.partition("/")[0], f"create a {kind}")
     private = bool(wanted.private) if wanted.visibility is None else wanted.visibility == "private"
     url = call.base + repos.web_path(kind, name)
-    first = Entry(blob_id(GITATTRIBUTES), len(GITATTRIBUTES), call.store.blobs.put(GITATTRIBUTES), lfs=False)
+    files = {".gitattributes": GITATTRIBUTES}
+    if kind == "space":
+        files["README.md"] = f"---\ntitle: {name.partition('/')[2]}\nsdk: {wanted.sdk}\n---\n".encode()
+    first = {
+        path: Entry(blob_id(data), len(data), call.store.blobs.put(data), lfs=False)
+        for path, data in files.items()
+    }
     with _naming(url), call.store.db.write() as db:
         repo = repos.create(db, kind, name, private)
-        oid = commits.add(
-            db, repo, {".gitattributes": first}, parent=None, author=author, title="initial commit"
-        )
+        oid = commits.add(db, repo, first, parent=None, author=author, title="initial commit")
         refs.put(db, repo, refs.BRANCH + "main", oid)
     return JSONResponse({"url": url, "name": name, "id": f"{repo.id:024x}"})
 
