@@ -72,7 +72,7 @@ def compare_rows(config: str, published: Files, replayed: Files, stated: Mapping
         at = _first(old_rows, new_rows)
         first = None if at is None else first_difference(at, old, new)
         unlike = {} if at is None else columns(old, new)
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except (OSError, ValueError, RecursionError, pa.ArrowException) as error:
         return Rows(**told, problem=f"the published rows cannot be read: {one_line(error)}")
     equal, shared = _shared(old_rows, new_rows), _shared(old_ids, new_ids)
     return Rows(

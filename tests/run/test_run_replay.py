@@ -235,6 +235,15 @@ def test_a_source_on_the_hub_is_fetched_at_its_commit(
     assert rows(again, "seed").equal == 5
 
 
+def test_a_training_from_the_command_line_replays(hub: HubAddress, auditor: Hub) -> None:
+    done = backforth(
+        hub, "train", "final", "--base", BASE, "--dataset", "demo/played-mix@v1", "--method", "lora",
+        "--set", "steps=2", "--set", "batch_size=2", "--set", "max_length=512", "--name", "lone",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert replay(auditor, "demo/lone-final-1m").identical
+
+
 def test_prompts_of_this_installation_do_not_matter(
     folder: Path, auditor: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
