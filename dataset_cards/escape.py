@@ -9,8 +9,11 @@ from urllib.parse import quote
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Scripts such as Persian and emoji need the joiners; a soft hyphen is a harmless guest of web pages.
 _ALLOWED = {"\n", "\t", "\u00ad", "\u200c", "\u200d"}
-# The Hub renders `\\(` as mathematics, so that a backslash must not be escaped by a backslash.
-_MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;"} | {mark: "\\" + mark for mark in "`*_[]|~$"}
+# The Hub renders `\\(` as mathematics, so that a backslash must not be escaped by a backslash; an `@` makes
+# a link of an address or of a user's name.
+_MARKUP = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\\": "&#92;", "@": "&#64;"} | {
+    mark: "\\" + mark for mark in "`*_[]|~$"
+}
 _TAG_MARKS = "&<>\"'`*_[]|~$\\:"
 _BLOCK_START = re.compile(r"^([0-9]{1,9})(?=[.)](?:\s|$))|^(?=[#+=:-])")
 _CODE_SPAN = re.compile(r"`([^`]+)`")

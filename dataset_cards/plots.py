@@ -15,7 +15,14 @@ from dataset_cards.paper import MEAN_TOKENS, TOP_SHARE
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442"]
 GREY, DARK = "#D9D9D9", "#404040"
 _DASHES = ["-", "--", ":", "-."]
-_STYLE = {"font.size": 10, "text.parse_math": False, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE = {
+    "font.size": 10,
+    "text.parse_math": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.h_pad": 0.1,
+    "figure.constrained_layout.w_pad": 0.1,
+}
 _LABEL = 32  # characters of the longest name
 _REASONS = 12  # bars of the picture of reject reasons
 
@@ -76,14 +83,14 @@ def reject_reasons(rejects: Mapping[str, int], read: int) -> bytes:
         drawn = axes.barh(range(len(shown)), bars, height=0.7, color=COLOURS[1], edgecolor=DARK)
         axes.bar_label(drawn, [f"{rows:,} ({100 * rows / (read or 1):.1f} %)" for rows in bars], padding=4)
         axes.set_yticks(range(len(shown)), [label(reason) for reason, _ in shown])
-        axes.invert_yaxis()
+        axes.set_ylim(max(len(shown), 2) - 0.4, -0.6)
         axes.set_xlim(0, 1.25 * max([*bars, 1]))
         axes.xaxis.set_major_locator(_whole_numbers())
         axes.xaxis.set_major_formatter("{x:,.0f}")
         axes.set_xlabel("rows")
         axes.set_title(f"Why {sum(bars):,} of {read:,} rows were left out")
 
-    return png(draw, 7.2, 1.5 + 0.36 * max(len(shown), 1))
+    return png(draw, 7.2, 1.5 + 0.36 * max(len(shown), 2))
 
 
 def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:

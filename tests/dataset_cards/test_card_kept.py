@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from card_samples import dataset_facts, example, model_facts
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_cards.dataset import dataset_card
@@ -75,6 +75,7 @@ def test_web_text_that_looks_like_a_passage_is_not_kept() -> None:
     assert keep(previous, SECOND) == SECOND
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from([START, END, PLACEHOLDER, "## Load it", "mine", "", f"  {START}\t", "```"]),

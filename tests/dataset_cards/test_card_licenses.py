@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_cards.licenses import HUB_IDS, TERMS, combined, conflicts, known, link, reason, use_limits
@@ -23,6 +23,7 @@ def test_the_table_goes_from_the_freest_to_the_strictest() -> None:
     assert [name for name in TERMS if name in ORDER] == ORDER
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(ORDER), min_size=1))
 def test_the_strictest_wins_in_any_order(names: list[str]) -> None:
     strictest, reason = combined(names)
@@ -107,6 +108,7 @@ def test_use_limits_say_what_a_licence_asks(name: str, word: str) -> None:
     assert word in sentences(name)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*TERMS, "My Terms", "", "unknown"]), min_size=1))
 def test_no_licence_is_left_out_of_the_use_limits(names: list[str]) -> None:
     found = [limit.name for limit in use_limits(names)]

@@ -183,6 +183,7 @@ def test_nothing_is_loaded_or_run() -> None:
         assert word not in svg
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200), st.floats(30, 300))
 def test_a_shortened_name_keeps_its_ends(text: str, width: float) -> None:
     found = shortened(text, width, 13)

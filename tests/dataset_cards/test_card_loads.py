@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from card_samples import dataset_facts
+from card_samples import dataset_facts, lineage
 from datasets import Features, get_dataset_config_names, load_dataset
 
-from dataset_cards.dataset import dataset_card
+from dataset_cards.dataset import dataset_files
 from dataset_cards.facts import Config
 
 ROWS = [
@@ -25,7 +25,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the folder of a dataset repo: two shards, an empty rejected config, the card."""
+    """Make the folder of a dataset repo: two shards, an empty rejected config, the card and its pictures."""
     folder = tmp_path_factory.mktemp("repo")
     sample = dataset_facts()
     configs = []
@@ -49,7 +49,10 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 default=config.default,
             )
         )
-    (folder / "README.md").write_text(dataset_card(dataset_facts(configs=configs)), encoding="utf-8")
+    facts = dataset_facts(configs=configs, scores={5: 7}, lineage=lineage("curate>rewrite"))
+    (folder / "pictures").mkdir()
+    for path, content in dataset_files(facts).items():
+        (folder / path).write_bytes(content)
     return folder
 
 

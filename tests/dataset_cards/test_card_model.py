@@ -68,6 +68,7 @@ def test_full_weights_load_without_the_base() -> None:
     assert ModelCard(card).data.library_name == "transformers"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="`\"'\\\n\r\t{}%<|>\u202e\ud800aé", min_size=1, max_size=40))
 def test_the_snippet_asks_with_the_prompt_as_trained(prompt: str) -> None:
     tree = ast.parse(snippet(model_card(model_facts(example_prompt=prompt))))
