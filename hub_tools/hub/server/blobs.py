@@ -53,14 +53,14 @@ class Incoming:
         os.fsync(self._file.fileno())
         if not path.parent.exists():
             path.parent.mkdir(exist_ok=True)
-            _sync_folder(path.parent.parent)
+            sync(path.parent.parent)
         self._path.replace(path)
-        _sync_folder(path.parent)
+        sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder survive a power cut, as `fsync` of a file does only for its bytes."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, would survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -73,18 +73,18 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self._files = root / "blobs"
         self._xorbs = root / "xorbs"
-        self._incoming = root / "incoming"
-        for folder in (self._files, self._xorbs, self._incoming):
+        self.incoming = root / "incoming"
+        for folder in (self._files, self._xorbs, self.incoming):
             folder.mkdir(exist_ok=True)
 
     def clear_incoming(self) -> None:
         """Remove what a killed server was receiving; only the holder of the store's lock may call this."""
-        for leftover in self._incoming.iterdir():
+        for leftover in self.incoming.iterdir():
             leftover.unlink(missing_ok=True)
 
     def receive(self, limit: int) -> Incoming:
         """Open a file for an upload of at most `limit` bytes."""
-        return Incoming(self._incoming, limit)
+        return Incoming(self.incoming, limit)
 
     def path(self, sha256: str) -> Path:
         """Where the file with this sha256 lies, or would."""

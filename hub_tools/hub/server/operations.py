@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, TypeAdapter
 
 from hub_tools.hub.server.blobs import BlobStore
+from hub_tools.hub.server.drafts import Drafts
 from hub_tools.hub.server.errors import bad_request
 from hub_tools.hub.server.trees import MAX_SIZE, Entry, blob_id, check_path, lfs_entry
 
@@ -92,6 +93,7 @@ class CommitReader:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
+        self._drafts = Drafts(blobs)
         self._started = False
         self.request = CommitRequest()
 
@@ -115,10 +117,15 @@ class CommitReader:
             self.request.operations.append(Put(parsed.value.path, entry))
 
     def finish(self) -> CommitRequest:
-        """Return the whole request once all lines have come."""
+        """Keep the contents and return the whole request, once all lines have come."""
         if not self._started:
             raise bad_request("The commit has no header line")
+        self._drafts.keep()
         return self.request
+
+    def close(self) -> None:
+        """Remove what was written for a request that was not finished."""
+        self._drafts.discard()
 
     def _regular(self, file: _File) -> Entry:
         try:
@@ -129,7 +136,7 @@ class CommitReader:
             )
         except (binascii.Error, ValueError) as error:
             raise bad_request(f"The content of {file.path!r} is not base64: {error}") from error
-        return Entry(blob_id(data), len(data), self._blobs.put(data), lfs=False)
+        return Entry(blob_id(data), len(data), self._drafts.add(data), lfs=False)
 
     def _large(self, file: _LfsFile) -> Entry:
         if not self._blobs.has(file.oid):

@@ -114,6 +114,14 @@ async def commit(request: Request) -> Response:
     viewer = viewer_of(request)
     await run_in_threadpool(_check_write, request, viewer)
     reader = CommitReader(store_of(request).blobs)
+    try:
+        wanted = await _read(request, reader)
+    finally:
+        await run_in_threadpool(reader.close)
+    return await run_in_threadpool(_finish, request, viewer, wanted)
+
+
+async def _read(request: Request, reader: CommitReader) -> CommitRequest:
     buffer = bytearray()
     async for piece in limited(request, MAX_COMMIT_BYTES, "The commit"):
         buffer += piece
@@ -124,7 +132,7 @@ async def commit(request: Request) -> Response:
         if len(buffer) > MAX_LINE_BYTES:
             raise too_large("One file in the commit's body", MAX_LINE_BYTES)
     await run_in_threadpool(_feed, reader, [buffer])
-    return await run_in_threadpool(_finish, request, viewer, reader.finish())
+    return await run_in_threadpool(reader.finish)
 
 
 def _feed(reader: CommitReader, lines: list[bytearray]) -> None:
