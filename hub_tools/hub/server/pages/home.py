@@ -5,12 +5,12 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from hub_tools.hub.server import collection, commits, refs, repos
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, may_see
-from hub_tools.hub.server.pages.render import href, page
+from hub_tools.hub.server.pages.render import TEMPLATES, href, page
 from hub_tools.hub.server.pages.visit import VERSION, record_of
 from hub_tools.hub.server.repos import Repo
 
@@ -27,6 +27,11 @@ class Line:
     version: str
     rows: int | None
     note: str = ""
+
+
+def icon(_call: Call) -> Response:
+    """The picture in the browser's tab."""
+    return FileResponse(TEMPLATES / "favicon.svg", headers={"Cache-Control": "max-age=86400"})
 
 
 def home(call: Call) -> Response:

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 
 from hub_tools.hub.server.pages.values import pieces
 
+TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
     # No scripts, nothing from elsewhere, no framing: whatever a card holds, it runs nothing.
     "Content-Security-Policy": (
@@ -39,7 +40,7 @@ def page(template: str, status: int = 200, **values: object) -> HTMLResponse:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

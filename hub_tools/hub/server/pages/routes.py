@@ -68,6 +68,7 @@ def _of_repo(kind: str, handler: Callable[[Visit], Response]) -> Callable[[Call]
 
 ROUTES = [
     route("/", _readable(home.home)),
+    route("/favicon.svg", home.icon),
     route("/datasets", _readable(home.datasets)),
     route("/models", _readable(home.models)),
     route("/login", login.form),
