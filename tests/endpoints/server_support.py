@@ -44,6 +44,13 @@ class Caller:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self._send(Request(self.url + path, data, {"Content-Type": content_type}))
 
+    def text(self, path: str, body: Any = None) -> str:
+        data = None if body is None else json.dumps(body).encode()
+        request = Request(self.url + path, data, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=60) as response:
+            content: bytes = response.read()
+        return content.decode()
+
     def generate(self, inputs: str, **parameters: Any) -> Reply:
         return self.post("/generate", {"inputs": inputs, "parameters": parameters})
 

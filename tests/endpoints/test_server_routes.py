@@ -77,7 +77,59 @@ def test_headers_count_tokens_and_times(endpoint: Caller) -> None:
     headers = endpoint.generate("hello", max_new_tokens=3).headers
     assert headers["x-generated-tokens"] == "3"
     assert headers["x-compute-type"] == "cpu"
-    assert {"x-queue-time", "x-inference-time", "x-prompt-tokens"} <= set(headers)
+    assert headers["x-compute-characters"] == "5"
+    times = ("total", "validation", "queue", "inference")
+    total, *parts = (int(headers[f"x-{name}-time"]) for name in times)
+    assert sum(parts) == pytest.approx(total, abs=2)
+    assert float(headers["x-compute-time"]) == pytest.approx(total / 1000, abs=0.001)
+    assert int(headers["x-time-per-token"]) <= total
+    assert int(headers["x-prompt-tokens"]) > 0
+
+
+def test_best_of_gives_the_likelier_answer_and_the_other(endpoint: Caller) -> None:
+    body = endpoint.generate("hello", best_of=2, do_sample=True, max_new_tokens=8, details=True).body
+    details = body["details"]
+    [other] = details["best_of_sequences"]
+    assert other["seed"] != details["seed"]
+
+    def likelihood(tokens: list[dict[str, Any]]) -> float:
+        return sum(token["logprob"] for token in tokens) / len(tokens)
+
+    assert likelihood(details["tokens"]) >= likelihood(other["tokens"])
+    again = endpoint.generate("hello", do_sample=True, seed=other["seed"], max_new_tokens=8).body
+    assert again["generated_text"] == other["generated_text"]
+
+
+def test_chat_tokenize_shows_the_templated_chat(endpoint: Caller) -> None:
+    body = endpoint.post("/chat_tokenize", {"messages": [{"role": "user", "content": "hello 😀"}]}).body
+    text = "<|im_start|>user\nhello 😀<|im_end|>\n<|im_start|>assistant\n"
+    assert body["templated_text"] == text
+    for token in body["tokenize_response"]:
+        assert text[token["start"] : token["stop"]] == token["text"]
+
+
+def test_invocations_take_all_three_kinds(endpoint: Caller) -> None:
+    settings = {"temperature": 0, "max_tokens": 4}
+    generated = {"inputs": "hello", "parameters": {"max_new_tokens": 4}}
+    assert endpoint.post("/invocations", generated).body == endpoint.post("/", generated).body
+    chat = {"messages": [{"role": "user", "content": "hello"}], **settings}
+    assert endpoint.post("/invocations", chat).body["object"] == "chat.completion"
+    completion = endpoint.post("/invocations", {"prompt": "hello", **settings})
+    assert completion.body["object"] == "text_completion"
+    assert endpoint.post("/invocations", {}).status == 422
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v2/nothing", 404), ("/generate", 405)])
+def test_routes_that_are_not_there_answer_in_the_same_shape(endpoint: Caller, path: str, status: int) -> None:
+    reply = endpoint.get(path)
+    assert (reply.status, set(reply.body)) == (status, {"error", "error_type"})
+
+
+def test_stop_may_be_one_string_and_the_length_may_have_its_newer_name(endpoint: Caller) -> None:
+    settings: dict[str, Any] = {"temperature": 0, "max_completion_tokens": 9}
+    listed = endpoint.chat("hello", stop=["o"], **settings).body
+    assert listed["choices"] == endpoint.chat("hello", stop="o", **settings).body["choices"]
+    assert listed["usage"]["completion_tokens"] <= 9
 
 
 def test_stop_sequence_ends_the_answer_and_stays_in_it(endpoint: Caller) -> None:
