@@ -11,7 +11,7 @@ from typing import Any
 
 Row = dict[str, Any]
 
-_BATCH = 1000
+_BATCH, _PIECE = 1000, 100
 
 
 class ParquetRows:
@@ -36,7 +36,8 @@ class ParquetRows:
     def rows(self, start: int) -> Iterator[Row]:
         """The rows from `start` on, read as they are wanted."""
         for _, batch in self._batches(start):
-            yield from (batch.slice(index, 1).to_pylist()[0] for index in range(batch.num_rows))
+            for at in range(0, batch.num_rows, _PIECE):
+                yield from batch.slice(at, _PIECE).to_pylist()
 
     def matches(self, needle: str, start: int) -> Iterator[tuple[int, list[tuple[int, Row]]]]:
         """Piece by piece: the row to go on from, and the rows with `needle` in one of their texts."""
