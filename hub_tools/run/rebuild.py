@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hub_tools.errors import HubError
+from hub_tools.errors import HubError, RecipeError
 from hub_tools.hub.digests import sha256
 from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement
 from hub_tools.hub.repository import Hub, Ref
@@ -67,7 +67,13 @@ def rebuild(
     raw = _recipe(hub, ref, statement)
     inputs = _inputs(statement, raw["stages"] if stage.reads_nodes else stage.reads)
     recipe = Recipe(Path(RECIPE), _as_stated(raw, statement, inputs.model, endpoint))
-    graph = build(recipe)
+    try:
+        graph = build(recipe)
+    except RecipeError as error:
+        raise HubError(
+            f"{ref.name} was made by {statement.builder!r}, and this backforth cannot read its recipe as "
+            f"that one did: {error}"
+        ) from error
     node = _pinned_node(ref, statement, graph.nodes[statement.node], inputs)
     prompts = Prompts(texts=statement.prompts)
     pinner = _StatedPinner(recipe, graph, hub, prompts)

@@ -276,6 +276,14 @@ def test_an_edited_setting_shows_in_the_rows_and_the_fingerprint(folder: Path, a
     assert "somebody edited it" in found.fingerprint
 
 
+def test_a_setting_that_is_not_known_here_names_who_made_the_repo(folder: Path, auditor: Hub) -> None:
+    def edit(definition: dict[str, Any]) -> None:
+        definition["externalParameters"]["settings"]["max_rung"] = 3
+
+    with pytest.raises(HubError, match=r"made by 'backforth@.*max_rung is no setting; did you mean max_rank"):
+        replay(auditor, sealed(auditor, SEED, edit), [folder])
+
+
 def test_other_libraries_are_named_where_something_differs(
     folder: Path, auditor: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
