@@ -46,7 +46,8 @@ def _request(hub: Hub, ref: Ref, path: str, start: int) -> Iterator[bytes]:
     from huggingface_hub.errors import EntryNotFoundError
 
     url = hf_hub_url(ref.repo, path, repo_type=ref.kind, revision=ref.sha, endpoint=hub.endpoint)
-    headers = utils.build_hf_headers(token=hub.token or False) | {"Accept-Encoding": "identity"}
+    headers = utils.build_hf_headers(token=hub.token or False)  # type: ignore[attr-defined]
+    headers["Accept-Encoding"] = "identity"
     if start:
         headers["Range"] = f"bytes={start}-"
 
@@ -57,7 +58,7 @@ def _request(hub: Hub, ref: Ref, path: str, start: int) -> Iterator[bytes]:
         )
         if response.is_error:
             response.read()
-            utils.hf_raise_for_status(response)
+            utils.hf_raise_for_status(response)  # type: ignore[attr-defined]
         return response
 
     try:

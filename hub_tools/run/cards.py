@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -17,6 +18,7 @@ from dataset_cards.facts import (
     Lineage,
     ModelFacts,
     ModelUse,
+    Origin,
     Source,
     Step,
 )
@@ -125,13 +127,24 @@ class Facts:
             "sources": self._sources(made),
             "license": self.license(made),
             "licenses": self.licenses(made),
-            "origins": made.statistics.origins,
+            "origins": self._origins(made),
             "languages": self._recipe.file.languages,
             "lineage": self._lineage(made, version),
             "changes": changes,
             "notes": [*self._recipe.file.notes, *made.extras.notes, *model_notes],
             "seconds": made.seconds,
         }
+
+    def _origins(self, made: Made) -> list[Origin]:
+        """Return the corpora of the rows; of a model, those of the rows that it was trained on."""
+        if not made.model:
+            return made.statistics.origins
+        rows: Counter[tuple[str, str]] = Counter()
+        for ref in made.pinned.refs.values():
+            statement = self._walker.chain(ref).head.statement
+            for source, name, count in statement.run.get("origins", []) if statement else []:
+                rows[source, name] += count
+        return [Origin(source=source, license=name, rows=n) for (source, name), n in rows.most_common()]
 
     def _model_facts(self, made: Made) -> dict[str, Any]:
         assert made.model is not None

@@ -50,6 +50,7 @@ class Made:
             "rejects": dict(self.rejects),
             "rows": dict(self.rows),
             "seconds": round(self.seconds, 1),
+            "origins": [[origin.source, origin.license, origin.rows] for origin in self.statistics.origins],
             **self.statistics.summary(),
         }
         if self.spent:
