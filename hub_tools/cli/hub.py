@@ -46,7 +46,8 @@ def hub_serve(
         str, typer.Option(help="Address to listen on; others than loopback need HF_TOKEN.")
     ] = "127.0.0.1",
     namespace: Annotated[
-        str, typer.Option(help="The one namespace that the Hub's token may write to.")
+        str,
+        typer.Option(help="The user that the printed token belongs to; others get theirs by `hub token`."),
     ] = "demo",
 ) -> None:
     """Serve a Hub from a folder. The first line printed is ready to paste into a shell."""

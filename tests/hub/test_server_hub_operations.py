@@ -1,3 +1,4 @@
+import json
 import os
 import threading
 import time
@@ -162,6 +163,74 @@ def test_repo_is_duplicated_with_history_and_tags(hub, repo):
     api.duplicate_repo(repo, name, exist_ok=True)
     with pytest.raises(RepositoryNotFoundError):
         hub.api(OTHER_TOKEN).duplicate_repo(name, "other/stolen")
+
+
+def weights(**shapes):
+    tensors = {
+        name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()
+    }
+    head = json.dumps(tensors).encode()
+    return len(head).to_bytes(8, "little") + head
+
+
+def test_model_info_counts_parameters_and_names_the_architecture(hub, repo):
+    api = hub.api()
+    adds = [
+        CommitOperationAdd("config.json", b'{"architectures": ["X"], "model_type": "x", "secret": 1}'),
+        CommitOperationAdd("model.safetensors", weights(a=[3, 4], b=[5])),
+    ]
+    api.create_commit(repo, adds, commit_message="x")
+    info = api.model_info(repo, expand=["safetensors", "config"])
+    assert (info.safetensors.total, info.safetensors.parameters) == (17, {"F32": 17})
+    assert info.config == {"architectures": ["X"], "model_type": "x"}
+    assert api.get_safetensors_metadata(repo).parameter_count == {"F32": 17}
+
+
+def test_sharded_model_tells_all_its_tensors_at_once(hub, repo):
+    api, index = (
+        hub.api(),
+        {"metadata": {"total_size": 1}, "weight_map": {"a": "1.safetensors", "b": "2.safetensors"}},
+    )
+    adds = [
+        CommitOperationAdd("model.safetensors.index.json", json.dumps(index).encode()),
+        CommitOperationAdd("1.safetensors", weights(a=[2])),
+        CommitOperationAdd("2.safetensors", weights(b=[3])),
+    ]
+    api.create_commit(repo, adds, commit_message="x")
+    found = api.get_sharded_safetensors_metadata(repo)
+    assert found.weight_map == index["weight_map"]
+    assert found.parameter_count == api.get_safetensors_metadata(repo).parameter_count == {"F32": 5}
+    assert api.model_info(repo).safetensors.total == 5
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"\xff" * 40,
+        b"\5\0\0\0\0\0\0\0[[[[[",
+        weights(a=["x", -1]),
+        weights(a=5),
+        weights(a=[2**70]),
+    ],
+)
+def test_weights_that_are_none_break_nothing(hub, repo, data):
+    adds = [CommitOperationAdd("model.safetensors", data), CommitOperationAdd("config.json", b"[" * 5000)]
+    hub.api().create_commit(repo, adds, commit_message="x")
+    assert hub.request("GET", f"/api/models/{repo}").status == 200
+    assert (
+        hub.request("GET", f"/api/models/{repo}/safetensors-metadata/model.safetensors").json["headers"] == {}
+    )
+
+
+def test_folder_was_last_changed_when_a_file_in_it_was(hub, repo):
+    api = hub.api()
+    for path in ("a/b/1.txt", "a/2.txt", "c.txt", "a/b/1.txt"):
+        last = api.upload_file(path_or_fileobj=os.urandom(4), path_in_repo=path, repo_id=repo)
+    found = {e.path: e.last_commit.oid for e in api.list_repo_tree(repo, recursive=True, expand=True)}
+    assert found["a"] == found["a/b"] == found["a/b/1.txt"] == last.oid
+    assert found["a/2.txt"] != last.oid != found["c.txt"]
 
 
 def test_large_files_are_listed_and_erased_from_the_history(hub, repo):

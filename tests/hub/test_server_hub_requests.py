@@ -240,6 +240,7 @@ PATHS = [
     "/api/{kind}/{repo}/lfs-files/duplicate",
     "/api/{kind}/{repo}/duplicate",
     "/api/{kind}/{word}/{word}/{word}",
+    "/api/{kind}/{repo}/safetensors-metadata/{word}",
     "/api/users/{word}/overview",
     "/api/organizations/{word}/members",
     "/api/{word}",

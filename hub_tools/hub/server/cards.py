@@ -90,11 +90,11 @@ def check(card: Mapping[str, Any]) -> None:
         raise CardError("model-index must be a list of mappings")
 
 
-def tags(card: Mapping[str, Any]) -> list[str]:
+def tags(card: Mapping[str, Any], kind: str = "dataset") -> list[str]:
     """The tags under which the Hub lists a repo with this metadata."""
     prefixes = {
         "license": "license:",
-        "language": "language:",
+        "language": "" if kind == "model" else "language:",
         "datasets": "dataset:",
         "base_model": "base_model:",
         "task_categories": "task_categories:",

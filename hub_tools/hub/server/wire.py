@@ -31,25 +31,34 @@ def card_data(blobs: BlobStore, tree: Tree) -> Json | None:
         return None
 
 
+def last_changes(tree: Tree, by_id: Mapping[str, Commit]) -> dict[str, Commit]:
+    """The commit that last changed each file, and for each folder the last one of the files in it."""
+    found: dict[str, Commit] = {}
+    for path, entry in tree.items():
+        commit = by_id.get(entry.commit)
+        place = path
+        while commit and place and (place not in found or found[place].date < commit.date):
+            found[place] = commit
+            place = place.rpartition("/")[0]
+    return found
+
+
 def file_json(path: str, entry: Entry, changes: Mapping[str, Commit] | None) -> Json:
-    """A file in a listing; `changes` are the repo's commits where the last change was asked for."""
+    """A file in a listing; `changes` are those of `last_changes` where they were asked for."""
     answer: Json = {"type": "file", "oid": entry.oid, "size": entry.size, "path": path}
     if entry.lfs:
         answer["lfs"] = _lfs_json("oid", entry)
     if changes is not None:
-        answer["lastCommit"] = _change_json(changes.get(entry.commit))
+        answer["lastCommit"] = _change_json(changes.get(path))
         answer["securityFileStatus"] = None
     return answer
 
 
-def folder_json(path: str, tree: Tree, ids: Mapping[str, str], changes: Mapping[str, Commit] | None) -> Json:
+def folder_json(path: str, ids: Mapping[str, str], changes: Mapping[str, Commit] | None) -> Json:
     """A folder in a listing, last changed when one of its files was."""
     answer: Json = {"type": "directory", "oid": ids[path], "size": 0, "path": path}
     if changes is not None:
-        inside = [
-            changes[e.commit] for p, e in tree.items() if p.startswith(path + "/") and e.commit in changes
-        ]
-        answer["lastCommit"] = _change_json(max(inside, key=lambda commit: commit.date, default=None))
+        answer["lastCommit"] = _change_json(changes.get(path))
     return answer
 
 
@@ -79,7 +88,7 @@ def repo_json(db: sqlite3.Connection, blobs: BlobStore, repo: Repo, revision: st
         "lastModified": commits.get(db, repo, oid).date,
         "downloads": 0,
         "likes": 0,
-        "tags": cards.tags(card or {}),
+        "tags": cards.tags(card or {}, repo.kind),
         "cardData": card,
         "usedStorage": sum(entry.size for entry in tree.values()),
     }

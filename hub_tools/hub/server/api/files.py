@@ -8,10 +8,10 @@ import re
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from hub_tools.hub.server import commits, gating, refs
+from hub_tools.hub.server import commits, gating, model_files, refs
 from hub_tools.hub.server.errors import HubError, entry_not_found
 from hub_tools.hub.server.http import Call, repo_not_found, route
 from hub_tools.hub.server.trees import Entry
@@ -105,9 +105,21 @@ def _media_type(path: str, entry: Entry) -> str:
     return "application/octet-stream" if entry.lfs else "text/plain; charset=utf-8"
 
 
+def weights(call: Call) -> Response:
+    """The tensors of a sharded model, by one request instead of one for each shard."""
+    with call.store.db.read() as db:
+        repo = call.repo(db)
+        gating.require_access(db, call.viewer, repo)
+        tree = commits.tree(db, repo, refs.resolve(db, repo, "main"))
+    return JSONResponse(model_files.sharded(call.store.blobs, tree, call.part("path")))
+
+
 ROUTES = [
-    route(f"{prefix}/{{ns:part}}/{{name:part}}/{verb}/{{rev:part}}{{path:rest}}", handler)
-    for prefix, handler in (("/datasets", resolve_dataset), ("/spaces", resolve_space), ("", resolve))
-    for verb in ("resolve", "raw")
+    route("/api/{kind:kind}/{ns:part}/{name:part}/safetensors-metadata{path:rest}", weights),
+    *[
+        route(f"{prefix}/{{ns:part}}/{{name:part}}/{verb}/{{rev:part}}{{path:rest}}", handler)
+        for prefix, handler in (("/datasets", resolve_dataset), ("/spaces", resolve_space), ("", resolve))
+        for verb in ("resolve", "raw")
+    ],
 ]
 FALLBACK = [route("/{name:part}/resolve/{rev:part}{path:rest}", nameless)]

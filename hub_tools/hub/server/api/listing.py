@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import commits, refs, repos, wire
+from hub_tools.hub.server import commits, model_files, refs, repos, wire
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
@@ -64,7 +64,10 @@ def info(call: Call) -> Response:
         answer = wire.repo_json(db, call.store.blobs, repo, call.part("rev") or "main")
         tree = commits.tree(db, repo, answer["sha"])
     answer["siblings"] = wire.siblings_json(tree, blobs=call.flag("blobs"))
-    return JSONResponse(wire.pick(answer, call.listed("expand")))
+    fields = call.listed("expand")
+    if repo.kind == "model" and (not fields or {"safetensors", "config"} & set(fields)):
+        answer |= model_files.facts(call.store.blobs, tree)
+    return JSONResponse(wire.pick(answer, fields))
 
 
 def list_tree(call: Call) -> Response:
@@ -108,8 +111,9 @@ def _copyable(answer: wire.Json) -> wire.Json:
 def _snapshot(
     db: sqlite3.Connection, repo: Repo, oid: str, expand: bool
 ) -> tuple[Tree, Mapping[str, str], Mapping[str, Commit] | None]:
-    changes = commits.by_id(db, repo) if expand else None
-    return commits.tree(db, repo, oid), commits.tree_ids(db, repo, oid), changes
+    tree = commits.tree(db, repo, oid)
+    changes = wire.last_changes(tree, commits.by_id(db, repo)) if expand else None
+    return tree, commits.tree_ids(db, repo, oid), changes
 
 
 def _any_json(
@@ -117,7 +121,7 @@ def _any_json(
 ) -> wire.Json:
     if path in tree:
         return wire.file_json(path, tree[path], changes)
-    return wire.folder_json(path, tree, ids, changes)
+    return wire.folder_json(path, ids, changes)
 
 
 ROUTES = [
