@@ -58,3 +58,27 @@ def test_discussion_shows_comments_as_safe_markdown_and_what_is_proposed(hub):
     assert "+new" in proposed
     for number in ("0", "99", "x", "%C2%B2"):
         opened(hub, f"/datasets/{name}/discussions/{number}", 404)
+
+
+def test_whole_life_of_a_pull_request_can_be_read(hub):
+    name, _ = dataset(hub, {"a.txt": b"old\n"})
+    api = hub.api()
+    how = {"repo_id": name, "repo_type": "dataset"}
+    empty = api.create_pull_request(title="Nothing yet", **how)
+    page = f"/datasets/{name}/discussions/{empty.num}"
+    assert "It changes no files yet" in opened(hub, page)
+    change(hub, name, {"b.txt": b"new\n"}, revision=f"refs/pr/{empty.num}")
+    assert ">b.txt</a>" in opened(hub, page)
+    assert ">b.txt</a>" in opened(hub, f"/datasets/{name}/tree/refs%2Fpr%2F{empty.num}")
+    comment = api.comment_discussion(discussion_num=empty.num, comment="to be hidden", **how)
+    api.rename_discussion(discussion_num=empty.num, new_title=f"Something {MARK}", **how)
+    api.hide_discussion_comment(discussion_num=empty.num, comment_id=comment.id, **how)
+    api.merge_pull_request(discussion_num=empty.num, **how)
+    html = opened(hub, page)
+    assert "This comment was hidden" in html
+    assert "to be hidden" not in html
+    assert "changed the status to merged" in html
+    assert "changed the title from “Nothing yet”" in html
+    assert MARK not in html
+    assert ">merged</span>" in opened(hub, f"/datasets/{name}/discussions")
+    assert ">b.txt</a>" in opened(hub, f"/datasets/{name}/tree/main")

@@ -1,5 +1,6 @@
 """The pages in a real Chromium: clicked through, by day and by night, on a phone, and under attack."""
 
+import io
 import json
 import os
 import re
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from pages_support import MARK, change, dataset, parquet, statement, two_versions
+from PIL import Image
 from test_pages_markdown import TRICKS
 
 pytestmark = pytest.mark.browser
@@ -271,3 +273,24 @@ def test_private_repo_opens_after_logging_in_and_closes_after_logging_out(open_p
     tab.get_by_role("button", name="Log out").click()
     tab.goto(f"/datasets/{name}")
     assert tab.get_by_label("Token").is_visible()
+
+
+def test_pictures_of_the_repo_are_shown_and_the_lineage_leads_on(open_page, hub):
+    svg = (
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="30"><rect width="40" height="30"/></svg>'
+    )
+    png = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(png, "PNG")
+    card = b"![one](pictures/a.png)\n\n<img src='pictures/b.svg' alt='two'>\n"
+    files = {"README.md": card, "pictures/a.png": png.getvalue(), "pictures/b.svg": svg}
+    name, oid = dataset(hub, files)
+    made, _ = dataset(hub, {"provenance.json": statement("mix", [("rows", f"hf://datasets/{name}@{oid}")])})
+    tab = open_page()
+    tab.goto(f"/datasets/{name}", wait_until="networkidle")
+    widths = "all => all.map((one) => one.naturalWidth)"
+    assert tab.eval_on_selector_all(".card img", widths) == [20, 40]
+    tab.goto(f"/datasets/{name}/blob/main/pictures/b.svg", wait_until="networkidle")
+    assert tab.eval_on_selector_all(".picture img", widths) == [40]
+    tab.goto(f"/datasets/{made}/lineage")
+    tab.locator("svg.bf-lineage a", has_text=name).click()
+    assert tab.get_by_role("heading", level=1, name=name).is_visible()

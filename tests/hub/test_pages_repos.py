@@ -114,3 +114,41 @@ def test_metadata_that_cannot_be_read_is_explained(hub):
     html = opened(hub, f"/datasets/{name}")
     assert "not valid YAML" in html
     assert '<h1 id="title">Title</h1>' in html
+
+
+NASTY = [
+    "%00",
+    "%FF",
+    "%ED%A0%80",
+    "..%2F..%2Fetc",
+    "%2E%2E",
+    "%F0%9F%98%80",
+    "x" * 3000,
+    "%22%3E%3Cb%3E",
+    "%0D%0AX:%20y",
+]
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_nasty_addresses_get_a_page_and_no_failure(hub, published, nasty):
+    base = f"/datasets/{published[0]}"
+    verbs = ("tree", "blob", "commits", "commit", "discussions", "viewer", "viewer/default")
+    names = ("revision", "config", "split", "q", "id", "row", "from", "p", "page", "path")
+    paths = [f"{base}/{verb}/{nasty}" for verb in verbs] + [
+        f"{base}/{verb}/main/{nasty}" for verb in verbs[:2]
+    ]
+    paths += [f"{base}{verb}?{name}={nasty}" for verb in ("", "/viewer", "/go") for name in names]
+    paths += [
+        f"/{nasty}",
+        f"/{nasty}/x",
+        f"/x/{nasty}",
+        f"/collections/demo/{nasty}",
+        f"/?search={nasty}&kind={nasty}",
+    ]
+    for path in paths:
+        answer = hub.request("GET", path)
+        assert answer.status < 500, path
+        assert answer.headers["X: y"] is None
+        if answer.status != 303:
+            assert answer.headers["Content-Type"].startswith("text/html"), path
+            assert b"<b>" not in answer.body.partition(b"<main")[2].replace(b"<b>v", b""), path
