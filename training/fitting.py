@@ -1,0 +1,153 @@
+"""Fits a training to a GPU: checkpointing and micro-batch are chosen so that it is fast and has room."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from training.devices import GIB, Gpu
+from training.forecast import Memory, Optimizer, Speed, Workload, memory, speed
+from training.settings import TrainSettings
+from training.shapes import Shape
+
+ROOM = 0.95  # of the GPU's memory; fragments take the rest
+LARGEST = 16  # pairs (or packs) in a micro-batch that are worth trying
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What one training will take on that GPU; `seconds` is upper-bound time if `pair_tokens` is None."""
+
+    settings: TrainSettings
+    shape: Shape
+    gpu: Gpu
+    memory: Memory
+    speed: Speed
+    accumulation: int
+    pair_tokens: float | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the GPU has the memory, with some room left for fragments."""
+        return self.memory.total <= ROOM * self.gpu.memory * GIB
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps, without loading, evaluations and checkpoints."""
+        return self.settings.steps * self.speed.step_seconds
+
+    def lines(self) -> list[str]:
+        """Return the forecast as a person reads it: what is trained and how, memory by part, speed."""
+        settings, parts = self.settings, self.memory
+        many = f"{settings.processes} {self.gpu.name}"
+        named = ("weights", "gradients", "optimizer", "activations", "loss", "framework")
+        told = " + ".join(f"{name} {getattr(parts, name) / GIB:.1f}" for name in named)
+        verdict = "fits" if self.fits else self._way_out()
+        length = (
+            f"{self.pair_tokens:.0f} tokens a pair, as in a sample"
+            if self.pair_tokens
+            else f"{settings.max_length} tokens a pair, the most there can be"
+        )
+        return [
+            f"{self.shape.parameters / 1e9:.2f} B parameters, {settings.method}, on {many}"
+            + (f" ({settings.sharding})" if settings.processes > 1 else ""),
+            f"micro-batch {settings.micro_batch}, accumulation {self.accumulation}, "
+            f"checkpointing {'on' if settings.gradient_checkpointing else 'off'}, "
+            f"{settings.batch_size} pairs a step of up to {settings.max_length} tokens each",
+            f"GiB a GPU: {told} = {parts.total / GIB:.1f} of {self.gpu.memory:.1f}: {verdict}",
+            f"{self.speed.tokens_per_second:,.0f} tokens/s, MFU {self.speed.mfu:.0%}, "
+            f"{settings.steps} steps in {hours(self.seconds)} at {length}",
+            "Fitted to runs on one H100, within 10 % of each; on other GPUs and across several it is "
+            "arithmetic from data sheets.",
+        ]
+
+    def _way_out(self) -> str:
+        if self.settings.method == "full":
+            return "does not fit; take method qlora, weights bfloat16, or more GPUs with sharding fsdp2"
+        if self.settings.method == "lora":
+            return "does not fit; take method qlora, a smaller max_length, or more GPUs with sharding fsdp2"
+        return "does not fit; take a smaller max_length, or more GPUs with sharding fsdp2"
+
+
+def forecast(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None = None) -> Forecast:
+    """Forecast a training on that GPU; what its settings leave open is chosen as `choose` does."""
+    return _forecast(choose(settings, shape, gpu, pair_tokens), shape, gpu, pair_tokens)
+
+
+def choose(
+    settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None = None
+) -> TrainSettings:
+    """Fill in the micro-batch and the checkpointing that are fastest among those that fit.
+
+    What the settings name is kept, and a step has the same pairs whatever is chosen. Where nothing fits, it
+    is what takes least memory.
+    """
+    tried = [_forecast(candidate, shape, gpu, pair_tokens) for candidate in _candidates(settings)]
+    fitting = [found for found in tried if found.fits]
+    if fitting:
+        return max(fitting, key=lambda found: found.speed.tokens_per_second).settings
+    return min(tried, key=lambda found: found.memory.total).settings
+
+
+def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = None) -> Workload:
+    """Return settings whose micro-batch and checkpointing are chosen as the forecast takes them.
+
+    With `pair_tokens` it is the usual micro-batch, for speed; without it the largest, for memory.
+    """
+    assert settings.micro_batch is not None
+    length = min(pair_tokens or settings.max_length, settings.max_length)
+    in_bfloat16 = settings.method == "full" and settings.weights == "bfloat16"
+    optimizer: Optimizer = "adamw_torch_8bit" if in_bfloat16 else "adamw"
+    adapters = 0 if settings.method == "full" else shape.adapters(settings.lora_rank, settings.lora_targets)
+    tokens = settings.micro_batch * (settings.max_length if settings.packing else length)
+    return Workload(
+        shape=shape,
+        method=settings.method,
+        tokens=round(tokens),
+        length=length,
+        accumulation=_accumulation(settings, length),
+        checkpointing="full" if settings.gradient_checkpointing else "none",
+        trained="bfloat16" if in_bfloat16 else "float32",
+        optimizer=optimizer,
+        adapters=adapters,
+        processes=settings.processes,
+        sharding=settings.sharding,
+    )
+
+
+def hours(seconds: float) -> str:
+    """Return a time as people say it."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
+
+
+def _forecast(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None) -> Forecast:
+    usual = workload(settings, shape, pair_tokens)
+    return Forecast(
+        settings=settings,
+        shape=shape,
+        gpu=gpu,
+        memory=memory(workload(settings, shape)),
+        speed=speed(usual, gpu),
+        accumulation=usual.accumulation,
+        pair_tokens=pair_tokens,
+    )
+
+
+def _candidates(settings: TrainSettings) -> Iterator[TrainSettings]:
+    share = max(1, settings.batch_size // settings.processes)
+    sizes = [size for size in range(1, LARGEST + 1) if settings.packing or share % size == 0]
+    micro = [settings.micro_batch] if settings.micro_batch else sizes
+    checkpointing = settings.gradient_checkpointing
+    for size, on in itertools.product(micro, [False, True] if checkpointing is None else [checkpointing]):
+        yield settings.model_copy(update={"micro_batch": size, "gradient_checkpointing": on})
+
+
+def _accumulation(settings: TrainSettings, length: float) -> int:
+    assert settings.micro_batch is not None
+    share = max(1, settings.batch_size // settings.processes)
+    if settings.packing:
+        return math.ceil(share * length / (settings.micro_batch * settings.max_length))
+    return math.ceil(share / settings.micro_batch)
