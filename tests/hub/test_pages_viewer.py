@@ -114,7 +114,8 @@ def test_nested_values_are_readable_and_nothing_is_markup(hub):
 
 def test_long_texts_are_folded_and_wide_ones_cut(hub):
     name, _ = dataset(
-        hub, {"data/train.parquet": parquet([{"id": "a", "text": "lorem " * 4_000, "many": list(range(500))}])}
+        hub,
+        {"data/train.parquet": parquet([{"id": "a", "text": "lorem " * 4_000, "many": list(range(500))}])},
     )
     html = opened(hub, f"/datasets/{name}/viewer")
     assert "<summary>… 23,700 more characters</summary>" in html
