@@ -17,16 +17,27 @@ app.add_typer(endpoint_app, name="endpoint")
 @endpoint_app.command("serve")
 def endpoint_serve(
     model: Annotated[
-        str, typer.Option(help="The model: ns/name@revision on the Hub of HF_ENDPOINT, or a folder.")
+        str, typer.Option(help="The model: [hf://]ns/name[@revision] on the Hub of HF_ENDPOINT, or a folder.")
     ],
     adapter: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="A LoRA adapter as NAME=ns/name@revision; may be repeated."),
+        typer.Option(help="A LoRA adapter as [NAME=][hf://]ns/name[@revision]; may be repeated."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8409,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_batch_size: Annotated[int, typer.Option(help="Requests that are computed together.")] = 8,
+    max_total_tokens: Annotated[
+        int | None, typer.Option(help="Longest prompt and answer together; what the model takes by default.")
+    ] = None,
+    max_concurrent_requests: Annotated[
+        int, typer.Option(help="Requests that may be here at once; one more gets 429.")
+    ] = 128,
     threads: Annotated[int | None, typer.Option(help="Threads for torch.")] = None,
+    device: Annotated[str, typer.Option(help="auto (a GPU if there is one), cpu or cuda.")] = "auto",
+    dtype: Annotated[
+        str,
+        typer.Option(help="auto (float32 on a CPU, bfloat16 on a GPU that has it), or the type to load as."),
+    ] = "auto",
 ) -> None:
     """Serve a model and its adapters with TGI's routes. The first line printed is ready to paste into a
     shell.
@@ -41,7 +52,11 @@ def endpoint_serve(
             host=host,
             port=port,
             max_batch_size=max_batch_size,
+            max_total_tokens=max_total_tokens,
+            max_concurrent_requests=max_concurrent_requests,
             threads=threads,
+            device=device,
+            dtype=dtype,
             token=os.environ.get(TOKEN_VARIABLE) or None,
         )
         serve(options)

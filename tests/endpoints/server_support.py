@@ -47,6 +47,8 @@ class Caller:
     def text(self, path: str, body: Any = None) -> str:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data, {"Content-Type": "application/json"})
+        if self.token:
+            request.add_header("Authorization", f"Bearer {self.token}")
         with urlopen(request, timeout=60) as response:
             content: bytes = response.read()
         return content.decode()

@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import pytest
 from server_support import BASE, ENVIRONMENT, Caller, Tiny
 
-from hub_tools.endpoints.server import EndpointServerError, ServerOptions
+from hub_tools.endpoints.server import EndpointServerError, ServerOptions, events
 from hub_tools.endpoints.server.process import EndpointProcess
 
 LONG = {"grammar": {"type": "regex", "value": "[a-z]{390}"}}  # the tiny model ends when it likes otherwise
@@ -60,17 +62,80 @@ def test_requests_past_the_limit_get_429_at_once(small: Caller) -> None:
     assert small.generate("hello", max_new_tokens=1).status == 200
 
 
-def test_client_that_goes_away_frees_its_slot(small: Caller) -> None:
+def _ask(small: Caller, path: str, body: dict[str, object]) -> socket.socket:
+    """Send a request, and leave its answer unread."""
     host, port = small.url.removeprefix("http://").split(":")
-    body = json.dumps({"inputs": "hello", "parameters": {"max_new_tokens": 400, **LONG}}).encode()
-    head = f"POST /generate HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small.token}\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {small.token}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection = socket.create_connection((host, int(port)))
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+PARAMETERS = {"max_new_tokens": 400, **LONG}
+CHAT = {"messages": [{"role": "user", "content": "x"}], "response_format": LONG["grammar"], "max_tokens": 400}
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/generate", {"inputs": "hello", "parameters": PARAMETERS}),
+        ("/generate_stream", {"inputs": "hello", "parameters": PARAMETERS}),
+        ("/v1/chat/completions", {**CHAT, "stream": True}),
+        ("/v1/completions", {"prompt": ["hello", "world"], "max_tokens": 400, "stream": True}),
+    ],
+)
+@pytest.mark.parametrize("heard", [False, True])
+def test_client_that_goes_away_frees_its_slot(
+    small: Caller, path: str, body: dict[str, object], heard: bool
+) -> None:
     for _ in range(6):  # more than the limit: they would be refused if those before them still counted
-        with socket.create_connection((host, int(port))) as connection:
-            connection.sendall(head.encode() + body)
+        with _ask(small, path, body) as connection:
+            if heard and path != "/generate":
+                assert b"data: " in _read_until(connection, b"data: ")
             sleep(0.05)
         sleep(0.05)
     assert small.generate("hello", max_new_tokens=1).status == 200
+
+
+def _read_until(connection: socket.socket, mark: bytes) -> bytes:
+    heard = b""
+    while mark not in heard and (piece := connection.recv(4096)):
+        heard += piece
+    return heard
+
+
+def test_reader_that_does_not_read_keeps_nobody_out(small: Caller) -> None:
+    body: dict[str, object] = {"inputs": "hello", "parameters": {**PARAMETERS, "top_n_tokens": 5}}
+    unread = []
+    for _ in range(4):  # twice the limit, one after the other
+        unread.append(_ask(small, "/generate_stream", body))
+        deadline = monotonic() + 20
+        while "tgi_batch_current_size 0" not in small.text("/metrics") and monotonic() < deadline:
+            sleep(0.05)
+        assert small.generate("hello", max_new_tokens=1).status == 200
+    for connection in unread:
+        connection.close()
+
+
+def test_queued_stream_hears_that_it_is_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def slow() -> AsyncGenerator[str]:
+        await asyncio.sleep(0.25)
+        yield "here"
+
+    async def receive() -> dict[str, str]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    sent: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    monkeypatch.setattr(events, "_KEEP_ALIVE_SECONDS", 0.1)
+    asyncio.run(events.EventStream(slow(), {})({}, receive, send))
+    assert sent == [b"", b":\n\n", b":\n\n", b"data: here\n\n", b""]
 
 
 def _start(log: Path, **settings: object) -> EndpointProcess:
@@ -107,6 +172,7 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from hub_tools.endpoints.server import ServerOptions
+from hub_tools.endpoints.server import events
 from hub_tools.endpoints.server.process import EndpointProcess
 options = ServerOptions(sys.argv[1], threads=1)
 process = EndpointProcess.start(options, os.environ, Path(sys.argv[2]))

@@ -7,7 +7,7 @@ import os
 import sys
 
 from hub_tools.endpoints.server import DEFAULT_PORT, EndpointServerError, ServerOptions, serve
-from hub_tools.endpoints.server.options import TOKEN_VARIABLE, parse_adapter
+from hub_tools.endpoints.server.options import DEVICES, DTYPES, TOKEN_VARIABLE, parse_adapter
 from hub_tools.endpoints.server.parent import exit_with_parent
 
 
@@ -25,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
         max_total_tokens=given.max_total_tokens,
         max_concurrent_requests=given.max_concurrent_requests,
         threads=given.threads,
+        device=given.device,
+        dtype=given.dtype,
         model_id=given.model_id,
         token=os.environ.get(TOKEN_VARIABLE) or None,
     )
@@ -44,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--model", required=True, metavar="REPO[@REV]|FOLDER")
     parser.add_argument(
-        "--adapter", action="append", default=[], type=_adapter, metavar="NAME=REPO[@REV]|FOLDER"
+        "--adapter", action="append", default=[], type=_adapter, metavar="[NAME=]REPO[@REV]|NAME=FOLDER"
     )
     parser.add_argument("--model-id", help="the name to report when the model is a folder")
     parser.add_argument("--host", default="127.0.0.1")
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-total-tokens", type=int)
     parser.add_argument("--max-concurrent-requests", type=int, default=128)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="auto", choices=DEVICES)
+    parser.add_argument("--dtype", default="auto", choices=DTYPES)
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input is closed")
     return parser
 

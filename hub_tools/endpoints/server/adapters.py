@@ -30,13 +30,14 @@ class RowAdapters:
         from peft.utils.other import AuxiliaryTrainingWrapper
 
         wrapped: Any = None
+        device = str(network.device)  # PEFT would take a GPU if there is one, wherever the base is
         for name, internal in self._internal.items():
             folder = self._sources[name].folder
             try:
                 if wrapped is None:
-                    wrapped = PeftModel.from_pretrained(network, folder, adapter_name=internal)
+                    wrapped = PeftModel.from_pretrained(network, folder, internal, torch_device=device)
                 else:
-                    wrapped.load_adapter(folder, adapter_name=internal)
+                    wrapped.load_adapter(folder, internal, torch_device=device)
             except (ValueError, RuntimeError, KeyError) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 raise EndpointServerError(f"adapter {name} cannot be loaded: {reason}") from error

@@ -13,6 +13,7 @@ import torch
 
 from hub_tools.endpoints.server.adapters import RowAdapters
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
+from hub_tools.endpoints.server.placement import check_room, place
 from hub_tools.endpoints.server.source import Source, Sources
 
 logger = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ def load(options: ServerOptions, sources: Sources) -> LoadedModel:
     source, adapters = sources.base, sources.adapters
     torch.set_num_threads(options.threads or max(1, (os.cpu_count() or 1) - 1))
     row_adapters = RowAdapters(adapters) if adapters else None
-    device, dtype = _placement()
+    device, dtype = place(options)
+    check_room(source, device, dtype)
     network, tokenizer = _load_files(source, device, dtype)
     total = _total_tokens(network.config, options.max_total_tokens)
     eos_ids = _eos_ids(network, tokenizer)
@@ -73,13 +75,6 @@ def load(options: ServerOptions, sources: Sources) -> LoadedModel:
         row_adapters.attach(network)
     network.eval()
     return LoadedModel(network, tokenizer, source, adapters, row_adapters, device, dtype, eos_ids, total)
-
-
-def _placement() -> tuple[torch.device, torch.dtype]:
-    """CPUs without bfloat16 units run it several times slower than float32, so it is for GPUs only."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu"), torch.float32
-    return torch.device("cuda"), torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _load_files(source: Source, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 DEFAULT_PORT = 8409
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 TOKEN_VARIABLE = "BACKFORTH_ENDPOINT_TOKEN"  # noqa: S105 - the name of a variable, not a token
 
 
@@ -18,7 +20,8 @@ class EndpointServerError(Exception):
 class ServerOptions:
     """Settings of one server process: a base model, its adapters, and the limits clients read from `/info`.
 
-    `model` and the values of `adapters` are `namespace/name`, `namespace/name@revision` or a local folder.
+    `model` and the values of `adapters` are `[hf://]namespace/name[@revision]` or a local folder.
+    `device` is `auto` (a GPU if there is one), `cpu` or `cuda`; `dtype` is `auto` or one of `DTYPES`.
     `max_total_tokens` (prompt and answer) defaults to what the model takes, at most 8192. `threads` are
     torch's; by default one core stays free for whoever sends the requests. Port 0 takes any free port.
     """
@@ -31,6 +34,8 @@ class ServerOptions:
     max_total_tokens: int | None = None
     max_concurrent_requests: int = 128
     threads: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
     model_id: str | None = None
     token: str | None = field(default=None, repr=False)
 
@@ -40,16 +45,25 @@ class ServerOptions:
             raise EndpointServerError(
                 f"host is {self.host}, open to others; set a token (${TOKEN_VARIABLE}) or use 127.0.0.1."
             )
+        for name, allowed in (("device", DEVICES), ("dtype", DTYPES)):
+            if getattr(self, name) not in allowed:
+                choices = ", ".join(allowed)
+                raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be one of {choices}.")
         for name in ("max_batch_size", "max_concurrent_requests"):
             if getattr(self, name) < 1:
                 raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be at least 1.")
 
 
 def parse_adapter(text: str) -> tuple[str, str]:
-    """Read `NAME=REPO[@REV]` or `NAME=FOLDER`; raises `EndpointServerError` for anything else."""
+    """Read `[NAME=]REPO[@REV]` or `NAME=FOLDER`; a repository's own name is what it goes by without another.
+
+    Raises `EndpointServerError` for anything else.
+    """
     name, found, reference = text.partition("=")
-    if not (name and found and reference):
-        raise EndpointServerError(f"{text!r} is not NAME=REPO[@REV] or NAME=FOLDER")
+    if not found:
+        name, reference = text.removeprefix("hf://").partition("@")[0], text
+    if not name or not reference or (not found and "/" not in name):
+        raise EndpointServerError(f"{text!r} is not [NAME=]REPO[@REV] or NAME=FOLDER")
     return name, reference
 
 

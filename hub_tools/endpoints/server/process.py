@@ -96,6 +96,8 @@ def _arguments(options: ServerOptions) -> list[str]:
         "max_total_tokens",
         "max_concurrent_requests",
         "threads",
+        "device",
+        "dtype",
         "model_id",
     ):
         value = getattr(options, name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -35,9 +37,26 @@ def run(options: ServerOptions) -> None:
             service.batcher.stop()
 
 
+def _quiet_libraries() -> None:
+    """What libraries remark on themselves helps nobody who serves a model; their errors still come through.
+
+    torch sets its own logger's level when it is imported, so it has to be imported before.
+    """
+    import torch  # noqa: F401
+
+    warnings.simplefilter("ignore")
+    for name in ("bitsandbytes", "peft", "torch", "torchao", "transformers"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 def _load(options: ServerOptions) -> Service:
     sources = find_sources(options)
+    base = sources.base
+    at = f" at {base.sha[:12]}" if base.sha else ""
+    beside = f" with {len(sources.adapters)} adapters" if sources.adapters else ""
+    print(f"loading {base.name}{at}{beside} …", file=sys.stderr, flush=True)
     # Imported this late, torch and transformers do not hold up the errors found so far.
+    _quiet_libraries()
     from hub_tools.endpoints.server.model import load
     from hub_tools.endpoints.server.service import Service
 

@@ -89,8 +89,10 @@ def _download(reference: str, files: list[str], what: str) -> Source:
 
 
 def _reason(error: Exception) -> str:
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
+    if isinstance(error, GatedRepoError):
+        return "it is gated; ask for access on its page, and set HF_TOKEN to a token of yours."
     if isinstance(error, RevisionNotFoundError):
         return "there is no such revision."
     if isinstance(error, RepositoryNotFoundError):
