@@ -1,5 +1,6 @@
 import pytest
 from hub_support import OTHER_TOKEN, READER_TOKEN
+from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
 
@@ -32,6 +33,16 @@ def test_files_of_a_gated_repo_are_for_those_let_in(hub, gated):
     assert reads(hub, gated, READER_TOKEN).body == b"behind the gate"
     with pytest.raises(GatedRepoError):
         hub.api(OTHER_TOKEN).hf_hub_download(gated, "f.bin")
+
+
+def test_changes_of_a_gated_repo_are_shown_to_those_let_in(hub, gated):
+    add = CommitOperationAdd("t.txt", b"told to few")
+    asked = hub.api().create_commit(gated, [add], commit_message="x", create_pr=True)
+    path = f"/api/models/{gated}/discussions/{asked.pr_num}?diff=1"
+    assert b"told to few" in hub.request("GET", path).body
+    for token in ("", OTHER_TOKEN):
+        closed = hub.request("GET", path, token=token)
+        assert (closed.status, b"told" in closed.body) == (200, False)
 
 
 def test_request_is_asked_rejected_accepted_and_taken_back(hub, gated):

@@ -173,6 +173,9 @@ def test_tokens_come_and_go_while_the_hub_runs(tmp_path):
         bob = backforth("token", "bob", "--org", "lab", *where).stdout.strip()
         assert hub.request("POST", "/api/models/lab/shared/commit/main", body, token=bob).status == 200
         assert [user.username for user in hub.api().list_organization_members("lab")] == ["ann", "bob"]
+        cookie = hub.request("POST", "/login", f"token={bob}&next=/", token="").headers["Set-Cookie"]
+        session = {"Cookie": cookie.partition(";")[0]}
+        assert hub.request("GET", "/api/models/lab/shared", token="", headers=session).status == 200
         listed = backforth("tokens", *where).stdout
         assert "ann  read  lab\nann  write  lab\nbob  write  lab" in listed
         assert not any(token in listed for token in (read, write, bob))
@@ -180,6 +183,8 @@ def test_tokens_come_and_go_while_the_hub_runs(tmp_path):
         assert hub.request("GET", "/api/models/ann/own", token=write).status == 401
         assert hub.request("GET", "/api/models/ann/own", token=read).status == 200
         assert backforth("revoke", "nobody", *where).returncode == 1
+        assert backforth("revoke", "bob", *where).returncode == 0
+        assert hub.request("GET", "/api/models/lab/shared", token="", headers=session).status == 401
         assert "stays" in backforth("revoke", "demo", *where).stderr
         assert hub.api().whoami()["name"] == "demo"
     finally:

@@ -72,7 +72,7 @@ class _Entrance:
 
 def _request_id(client: str) -> bytes:
     """An id of our own, and behind it that of the client, where it sent one."""
-    known = f";{client}" if re.fullmatch(r"[A-Za-z0-9=;-]{1,100}", client) else ""
+    known = f";{client}" if re.fullmatch(r"[A-Za-z0-9_.:=;-]{1,200}", client) else ""
     return f"{secrets.token_hex(12)}{known}".encode()
 
 

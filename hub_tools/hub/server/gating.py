@@ -51,6 +51,15 @@ def require_access(db: Database, viewer: Viewer, repo: Repo) -> None:
         raise HubError(403, message, "GatedRepo")
 
 
+def has_access(db: Database, viewer: Viewer, repo: Repo) -> bool:
+    """Whether the viewer may read the files of a repo that they can see."""
+    try:
+        require_access(db, viewer, repo)
+    except HubError:
+        return False
+    return True
+
+
 def find(db: Database, repo: Repo, user: str) -> AccessRequest | None:
     """The request of a user, whatever became of it."""
     query = f"SELECT {_COLUMNS} FROM access_requests WHERE repo_id = ? AND user = ?"  # noqa: S608

@@ -96,7 +96,9 @@ def viewer_of(request: Request) -> Viewer:
             kind, _, user = store_of(request).signer.scope(cookie).partition(":")
         except HubError:
             return ANONYMOUS
-        return Viewer(user, "read", store_of(request).accounts.orgs(user)) if kind == "session" else ANONYMOUS
+        accounts = store_of(request).accounts
+        if kind == "session" and user in accounts.users():
+            return Viewer(user, "read", accounts.orgs(user))
     return ANONYMOUS
 
 

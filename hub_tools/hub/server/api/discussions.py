@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import discussions, refs
+from hub_tools.hub.server import discussions, gating, refs
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.discussions import Database, Discussion
 from hub_tools.hub.server.errors import HubError, bad_request
@@ -89,7 +89,7 @@ def read(call: Call) -> Response:
             request = PullRequest(db, repo, found)
             answer["changes"] = {"base": found.base, "mergeCommitId": found.merged}
             answer["filesWithConflicts"] = request.conflicts() if found.merged is None else []
-            if call.flag("diff"):
+            if call.flag("diff") and gating.has_access(db, call.viewer, repo):
                 answer["diff"] = request.diff(call.store.blobs)
     return JSONResponse(answer)
 
