@@ -7,11 +7,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from hub_tools.errors import RecipeError
 
@@ -45,6 +45,33 @@ class StopWhen(Section):
     of_at_least: int = Field(200, ge=1, description="Rows or requests before a share is judged.")
 
 
+class DedicatedSection(Section):
+    """An Inference Endpoint of Hugging Face that a run starts when it needs it, and ends when it ends."""
+
+    instance: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        description="The hardware, such as aws-us-east-1-nvidia-a100-x1, or nvidia-a100-x1 where it is "
+        "cheapest.",
+    )
+    image: Literal["tgi", "vllm"] = Field("tgi", description="What serves the model there.")
+    replicas: int = Field(1, ge=1, description="How many of the instance at most.")
+    at_end: Literal["pause", "down"] = Field(
+        "pause", description="What becomes of it when the run ends: paused for the next one, or deleted."
+    )
+    idle: int | None = Field(
+        15, ge=1, description="Minutes without a request after which it is scaled to zero; null never."
+    )
+    patience: float = Field(30, gt=0, description="How long it may take to come up, in minutes.")
+
+
+class Price(Section):
+    """What an endpoint costs, in dollars."""
+
+    per_hour: float = Field(0, ge=0, description="For every hour, all replicas together.")
+    per_million_prompt_tokens: float = Field(0, ge=0, description="For a million tokens that it reads.")
+    per_million_completion_tokens: float = Field(0, ge=0, description="For a million tokens that it writes.")
+
+
 class EndpointSection(Section):
     """One endpoint that stages ask. Nothing here but `model` can change rows, so nothing else is in a
     fingerprint.
@@ -57,6 +84,12 @@ class EndpointSection(Section):
         None,
         description="Address of a TGI (or vLLM, SGLang, llama.cpp) server, or a list of those that serve the "
         "same model; null starts the embedded one.",
+    )
+    dedicated: DedicatedSection | None = Field(
+        None, description="In place of `url`: an Inference Endpoint of Hugging Face to start and to end."
+    )
+    price: Price | None = Field(
+        None, description="What it costs, for forecasts; a dedicated endpoint's comes from its service."
     )
     concurrency: int | None = Field(
         None, ge=1, description="Requests in flight at most; null lets each server's answers tell."
@@ -81,6 +114,13 @@ class EndpointSection(Section):
         if url == []:
             raise ValueError("give at least one address, or null for the embedded endpoint")
         return url
+
+    @field_validator("dedicated")
+    @classmethod
+    def _one_place(cls, dedicated: DedicatedSection | None, info: ValidationInfo) -> DedicatedSection | None:
+        if dedicated and info.data.get("url"):
+            raise ValueError("an endpoint has `url` or `dedicated`; leave one of them out")
+        return dedicated
 
 
 class RecipeFile(Section):
