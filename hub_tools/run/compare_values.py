@@ -125,5 +125,5 @@ def as_text(value: Any) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """Return what a library says of a broken file, short and safe to print."""
-    return visible(" ".join(str(error).split())[:200])
+    """Return what is said of something broken, in one line that is not long and safe to print."""
+    return visible(" ".join(str(error).split())[:400])

@@ -13,6 +13,7 @@ from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe, load
+from hub_tools.run.compare_values import one_line
 from hub_tools.run.graph import Graph, Node, build
 from hub_tools.run.originals import originals
 from hub_tools.run.pinning import Pinned, Pinner, SourceFile, settings, short
@@ -70,10 +71,7 @@ def rebuild(
     try:
         graph = build(recipe)
     except RecipeError as error:
-        raise HubError(
-            f"{ref.name} was made by {statement.builder!r}, and this backforth cannot read its recipe as "
-            f"that one did: {error}"
-        ) from error
+        raise _unreadable(ref, statement, error) from error
     node = _pinned_node(ref, statement, graph.nodes[statement.node], inputs)
     prompts = Prompts(texts=statement.prompts)
     pinner = _StatedPinner(recipe, graph, hub, prompts)
@@ -112,13 +110,18 @@ def _recipe(hub: Hub, ref: Ref, statement: Statement) -> dict[str, Any]:
         )
     try:
         raw = dict(load(path).raw)
-    except (ValueError, RecursionError) as error:
-        raise HubError(
-            f"{RECIPE} of {ref.name} is no recipe: {' '.join(str(error).split())[:200]}"
-        ) from error
+    except (RecipeError, ValueError, RecursionError) as error:
+        raise _unreadable(ref, statement, error) from error
     if statement.node not in raw["stages"]:
         raise HubError(f"{RECIPE} of {ref.name} has no node {statement.node!r}, which its {PROVENANCE} names")
     return raw
+
+
+def _unreadable(ref: Ref, statement: Statement, error: Exception) -> HubError:
+    return HubError(
+        f"{ref.name} was made by {statement.builder!r}, and this backforth cannot read its recipe as that "
+        f"one did: {one_line(error)}"
+    )
 
 
 def _as_stated(

@@ -65,7 +65,8 @@ class Replay:
             yield from _rows(part) if isinstance(part, Rows) else _file(part)
         if self.fingerprint:
             yield visible(self.fingerprint)
-        if not self.identical and self.excuses:
+        open_question = any(not part.identical and not part.as_stated for part in self.parts)
+        if open_question and self.excuses:
             yield visible(f"honest reasons for a difference: {'; '.join(self.excuses)}")
 
 

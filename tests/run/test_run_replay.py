@@ -150,6 +150,7 @@ def test_a_changed_value_is_found_and_shown_without_its_terminal_escapes(folder:
     assert "\x1b" not in said
     assert "\u202e" not in said
     assert "so the published file was changed since" in said
+    assert "honest reasons" not in said
     assert rows(found, "rejected").identical
 
 
@@ -288,7 +289,11 @@ def test_other_libraries_are_named_where_something_differs(
     folder: Path, auditor: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hub_tools.run.replay.versions", lambda: {"python": "4.0", "pyarrow": "99"})
-    found = replay(auditor, SEED + "@v1", [folder])
+    address = sealed(
+        auditor, SEED, lambda entry: entry["externalParameters"]["settings"].update(license="mit")
+    )
+    found = replay(auditor, address, [folder])
+    assert "honest reasons for a difference" in list(found.sentences())[-1]
     assert "pyarrow 99, then " in "; ".join(found.excuses)
     assert "torch is not here, then " in "; ".join(found.excuses)
 
@@ -323,6 +328,7 @@ def test_a_repo_that_no_node_made_is_refused(folder: Path, auditor: Hub) -> None
 HOSTILE = [
     "[" * 2000,
     "stages: 2001-99-99",
+    '"\\e[2J": 1\nname: a\nnamespace: demo\nstages: {seed: {source: x}}',
     "name: a\nnamespace: demo\nstages: {seed: {reads: [{}], source: x}}",
     "name: a\nnamespace: demo\nstages: {seed: {asks: [], source: x}}",
     "name: a\nnamespace: demo\nstages: {seed: {stage: {}, source: x}}",
@@ -339,6 +345,7 @@ def test_a_hostile_recipe_is_refused_in_one_line(folder: Path, auditor: Hub, con
     with pytest.raises(BackforthError) as raised:
         replay(auditor, address, [folder])
     assert "\n" not in str(raised.value)
+    assert "\x1b" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "/etc/passwd", "..", "", "a" * 300, "hf://datasets/a"])
