@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import subprocess
+from dataclasses import dataclass, replace
 
 from training.errors import TrainingError
 
@@ -58,17 +60,21 @@ def gpu_named(name: str) -> Gpu:
 
 
 def gpu_here() -> Gpu | None:
-    """Return the first GPU of this machine with the memory that it really has; None without a known one."""
-    import torch
+    """Return this machine's first GPU with the memory that it really has; None without one that is known.
 
-    if not torch.cuda.is_available():
+    It asks nvidia-smi: torch would take seconds to import.
+    """
+    program = shutil.which("nvidia-smi")
+    if program is None:
         return None
-    properties = torch.cuda.get_device_properties(0)
-    found = known_gpu(properties.name)
-    if found is None:
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        name, megabytes = told.splitlines()[0].rsplit(",", 1)
+        found = known_gpu(name)
+        return replace(found, memory=int(megabytes) / 1024) if found else None
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
-    memory = properties.total_memory / GIB
-    return Gpu(found.name, found.teraflops, memory, found.bandwidth, found.link)
 
 
 def _words(name: str) -> set[str]:

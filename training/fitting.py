@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import math
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ class Forecast:
             f"GiB a GPU: {told} = {parts.total / GIB:.1f} of {self.gpu.memory:.1f}: {verdict}",
             f"{self.speed.tokens_per_second:,.0f} tokens/s, MFU {self.speed.mfu:.0%}, "
             f"{settings.steps} steps in {hours(self.seconds)} at {length}",
+            f"Layers are {'fused' if fused_layers() else 'plain: liger-kernel is not installed here'}. "
             "Fitted to runs on one H100, within 10 % of each; on other GPUs and across several it is "
             "arithmetic from data sheets.",
         ]
@@ -111,10 +113,16 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
         checkpointing="full" if settings.gradient_checkpointing else "none",
         trained="bfloat16" if in_bfloat16 else "float32",
         optimizer=optimizer,
+        fused=fused_layers(),
         adapters=adapters,
         processes=settings.processes,
         sharding=settings.sharding,
     )
+
+
+def fused_layers() -> bool:
+    """Return whether trainings use Liger's fused layers: wherever they are installed."""
+    return importlib.util.find_spec("liger_kernel") is not None
 
 
 def hours(seconds: float) -> str:

@@ -9,6 +9,10 @@ import typer
 
 from hub_tools.cli.app import RecipeArgument, SetOption, app, console
 
+GpuOption = Annotated[
+    str | None, typer.Option(help="GPU to forecast trainings for, such as H100; this machine's by default.")
+]
+
 
 @app.command()
 def run(
@@ -37,14 +41,23 @@ def run(
 
 
 @app.command()
-def plan(recipe: RecipeArgument, overrides: SetOption = None) -> None:
-    """Show what `run` would do: which nodes are up to date and which would run, with their fingerprints."""
+def plan(recipe: RecipeArgument, overrides: SetOption = None, gpu: GpuOption = None) -> None:
+    """Show what `run` would do: which nodes are up to date and which would run, with their fingerprints.
+
+    For every training it forecasts memory and time, on this machine's GPU or the one that `--gpu` names.
+    """
     from hub_tools.recipe import load
     from hub_tools.run.run import Run
     from hub_tools.run.summary import print_plan
+    from hub_tools.run.trainings import gpu_for, plan_trainings
 
     bound = Run(load(recipe, overrides or []))
-    print_plan(console(), list(bound.plan()))
+    on = gpu_for(gpu)
+    steps = list(bound.plan())
+    out = console()
+    print_plan(out, steps)
+    for line in plan_trainings(bound, steps, on):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -79,18 +92,38 @@ def train(
         str | None, typer.Option(help="Who owns the published model; the dataset's owner by default.")
     ] = None,
     name: Annotated[str, typer.Option(help="First part of the published model's name.")] = "backforth",
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Say what it would take of memory and time, and stop.")
+    ] = False,
+    gpu: GpuOption = None,
+    export_trl: Annotated[
+        Path | None,
+        typer.Option(help="Write the same training for plain `trl sft` into this new folder, and stop."),
+    ] = None,
 ) -> None:
     """Train one model on a published dataset and publish it, outside any recipe.
 
-    The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem.
+    The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem. A base
+    or dataset without a revision is taken as it is now, and the revision is printed.
     """
     from hub_tools.run.run import Run
     from hub_tools.run.single import training_recipe
     from hub_tools.run.summary import print_next, print_outcomes
+    from hub_tools.run.trainings import export, forecast_lines, gpu_for, pinned_lines
 
     recipe = training_recipe(role, base, dataset, method, config, overrides or [], namespace, name)
     bound = Run(recipe)
-    outcomes = list(bound.run())
     out = console()
+    for line in pinned_lines(bound):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if forecast or export_trl:
+        if forecast:
+            for line in forecast_lines(bound, gpu_for(gpu)):
+                out.print(line, highlight=False, markup=False, soft_wrap=True)
+        if export_trl:
+            path = export(bound, export_trl)
+            out.print(f"Wrote {path}; its first lines say how to run it.", highlight=False, markup=False)
+        return
+    outcomes = list(bound.run())
     print_outcomes(out, bound.hub, outcomes)
     print_next(out, bound.recipe, bound.hub, outcomes)
