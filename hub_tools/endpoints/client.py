@@ -26,6 +26,7 @@ from hub_tools.errors import EndpointDown
 
 ROW_AT_FAULT = (400, 413, 422)
 NOT_AN_ENDPOINT = (301, 302, 303, 307, 308, 401, 403, 404, 405)
+JSON = {"Content-Type": "application/json"}
 NOT_READY = (502, 503, 504)
 UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
 
@@ -92,7 +93,7 @@ class EndpointClient:
             Refused: the server will never take it.
             EndpointError: anything that another try, or another server, may mend; its class tells which.
         """
-        status, headers, content = await self._send("POST", request.route, self._timeout, request.body())
+        status, headers, content = await self._send("POST", request.route, self._timeout, request.content)
         if status != 200:
             _raise(self.url, status, headers, content)
         try:
@@ -105,9 +106,9 @@ class EndpointClient:
         not tell.
         """
         for route in self._tokenizers:
-            body = {**request.body(), "inputs": request.text, "content": request.text}
+            body = {**json.loads(request.content), "inputs": request.text, "content": request.text}
             try:
-                status, _, content = await self._send("POST", route, self._brief, body)
+                status, _, content = await self._send("POST", route, self._brief, json.dumps(body).encode())
                 if status in NOT_AN_ENDPOINT:
                     self._tokenizers = tuple(other for other in self._tokenizers if other != route)
                 if status == 200:
@@ -121,13 +122,13 @@ class EndpointClient:
         return status, json.loads(content or b"null") if status == 200 and path != "/health" else None
 
     async def _send(
-        self, method: str, path: str, timeout: aiohttp.ClientTimeout, body: Mapping[str, Any] | None = None
+        self, method: str, path: str, timeout: aiohttp.ClientTimeout, content: bytes | None = None
     ) -> tuple[int, Mapping[str, str], bytes]:
         assert self._session is not None, "use the client as a context manager"
-        url = self.url + path
+        url, headers = self.url + path, JSON if content else None
         try:
             async with self._session.request(
-                method, url, json=body, timeout=timeout, allow_redirects=False
+                method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
                 return response.status, response.headers, await response.read()
         except TimeoutError as error:

@@ -155,9 +155,9 @@ class Pool:
         self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give every free place to who waits for one: first where most are free."""
+        """Give every free place to who waits for one: the least loaded first."""
         if self._fresh or self._again:
-            for replica in sorted(self.replicas, key=lambda replica: -replica.free):
+            for replica in sorted(self.replicas, key=lambda replica: replica.load):
                 while self._has_room(replica) and (waiter := self._next(replica)):
                     if waiter.place.cancelled():
                         continue

@@ -46,6 +46,11 @@ class Replica:
         """How many more it may get now."""
         return self.places - self.in_flight
 
+    @property
+    def load(self) -> float:
+        """The share of its places in use."""
+        return self.in_flight / max(1, self.places)
+
     async def meet(self, check: Callable[[Info], None]) -> None:
         """Open it, if it is well and serves what it should.
 

@@ -48,8 +48,9 @@ class Request(Protocol):
     def max_tokens(self) -> int:
         """The room for the answer, in tokens."""
 
-    def body(self) -> Mapping[str, Any]:
-        """Return the JSON body."""
+    @property
+    def content(self) -> bytes:
+        """The JSON body."""
 
     def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
         """Read the answer's JSON; raises ValueError, KeyError, IndexError or TypeError if it is none."""
@@ -69,6 +70,10 @@ class ChatRequest:
     seed: int
     stop: Sequence[str] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", _content(self.body()))
 
     @property
     def text(self) -> str:
@@ -93,8 +98,7 @@ class ChatRequest:
 
     def key(self, model_sha: str) -> str:
         """Return the journal's key: sha256 over the request and the revision of the model that answers it."""
-        content = json.dumps([self.body(), model_sha], sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(self.content + model_sha.encode()).hexdigest()
 
     def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
         """Read an answer in OpenAI's shape, as TGI, vLLM, SGLang and llama.cpp give it."""
@@ -129,6 +133,10 @@ class GenerateRequest:
     stop: Sequence[str] = ()
     adapter: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    content: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "content", _content(self.body()))
 
     @property
     def text(self) -> str:
@@ -198,6 +206,10 @@ def openai_info(answer: Mapping[str, Any]) -> Info:
     """Read an OpenAI-style `/v1/models`: the base comes first; vLLM and SGLang tell its longest context."""
     model = answer["data"][0]
     return Info(model_id=str(model["id"]), max_total_tokens=model.get("max_model_len"))
+
+
+def _content(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True).encode()
 
 
 def _text(value: Any) -> str:

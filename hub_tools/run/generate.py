@@ -76,6 +76,13 @@ class Settled(NamedTuple):
     said: str = ""
 
 
+class Open(NamedTuple):
+    """A request that is to be sent, and its key in the journal."""
+
+    request: ChatRequest
+    key: str
+
+
 Talk = Steps[ChatRequest, Mapping[str, Any] | None, Settled]
 
 
@@ -103,10 +110,10 @@ class Generator:
         """
         watch = Watch(self.stage, self.asked.stop_when)
 
-        async def settle(talk: Talk, found: ChatRequest | Settled) -> None:
+        async def settle(talk: Talk, found: Open | Settled) -> None:
             try:
-                while isinstance(found, ChatRequest):
-                    found = self._go_on(talk, await self._entry(found, pool))
+                while isinstance(found, Open):
+                    found = self._go_on(talk, await self._entry(*found, pool))
                 tick(1, rejected=isinstance(found.outcome, Rejected))
                 watch.row(*found)
                 watch.endpoint(pool)
@@ -117,7 +124,7 @@ class Generator:
             for number, row in enumerate(rows):
                 talk = self._talk(row, Spent())
                 found = self._go_on(talk, None, not_final=ASKED_AGAIN)
-                if isinstance(found, ChatRequest):
+                if isinstance(found, Open):
                     crew.create_task(settle(talk, found))
                     await pool.hungry()
                 else:
@@ -133,24 +140,24 @@ class Generator:
         """Yield each row's outcome, in order, from the journal alone."""
         for row in rows:
             found = self._go_on(self._talk(row, self.spent), None)
-            if isinstance(found, ChatRequest):
+            if isinstance(found, Open):
                 raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
             yield found.outcome
 
     def _go_on(
         self, talk: Talk, entry: Mapping[str, Any] | None, not_final: Sequence[str] = ()
-    ) -> ChatRequest | Settled:
+    ) -> Open | Settled:
         """Lead a talk on through all that the journal knows: to its end, or to a request to send."""
         try:
-            request = talk.send(entry)
-            while (known := self.journal.get(request.key(self.asked.sha))) and known.keys().isdisjoint(
-                not_final
-            ):
-                request = talk.send(known)
+            while True:
+                request = talk.send(entry)
+                key = request.key(self.asked.sha)
+                entry = self.journal.get(key)
+                if entry is None or not entry.keys().isdisjoint(not_final):
+                    return Open(request, key)
         except StopIteration as end:
             settled: Settled = end.value
             return settled
-        return request
 
     def _talk(self, row: Row, spent: Spent) -> Talk:
         """Yield the requests that a row needs, take in what came of each, and return the row's outcome.
@@ -193,9 +200,8 @@ class Generator:
             extra=self.ask.request,
         )
 
-    async def _entry(self, request: ChatRequest, pool: Pool) -> Mapping[str, Any]:
+    async def _entry(self, request: ChatRequest, key: str, pool: Pool) -> Mapping[str, Any]:
         """Send a request until it is answered or beyond hope, and journal what came of it."""
-        key = request.key(self.asked.sha)
 
         async def job(replica: Replica) -> Mapping[str, Any]:
             entry = await _sent(request, replica)

@@ -1,4 +1,4 @@
-"""A server that speaks TGI's chat route and misbehaves on purpose, since no real one does so on demand."""
+"""A server that speaks TGI's routes and misbehaves on purpose, since no real one does so on demand."""
 
 from __future__ import annotations
 
@@ -13,66 +13,97 @@ from typing import Any
 
 from aiohttp import web
 
+Fault = Callable[[int, dict[str, Any]], int | str | None]
+
 
 class FaultServer:
-    """`fault(requests so far, body)` names a fault: a status, `drop`, `torn`, or None for an answer."""
+    """`fault(requests so far, body)` names a fault: a status, `drop`, `torn`, `hang`, `cut`, or None for an
+    answer. `slots` work at once, each for `seconds` or a little; the rest waits, and TGI's header tells.
+    """
 
-    def __init__(self, fault: Callable[[int, dict[str, Any]], int | str | None]) -> None:
-        self._fault = fault
+    def __init__(self, fault: Fault, slots: int, seconds: float | None) -> None:
+        self.fault = fault
         self.requests: Counter[str] = Counter()
+        self.rooms: list[int] = []
         self.in_flight = self.most = self.answered = 0
         self.url = ""
-        self.limits: dict[str, Any] = {}
+        self.about: dict[str, Any] = {"model_id": "demo/m", "model_sha": "s", "router": "t"}
+        self.retry_after: str | None = None
+        self.tells = True
+        self._seconds = seconds
+        self._slots = asyncio.Semaphore(slots)
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests[body["messages"][0]["content"]] += 1
+        self.rooms.append(body["max_tokens"])
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
+        loop = asyncio.get_running_loop()
+        came = loop.time()
         try:
-            await asyncio.sleep(random.random() * 0.01)
-            return self._answer(request, body)
+            async with self._slots:
+                queued = loop.time() - came
+                await asyncio.sleep(self._seconds or random.random() * 0.01)
+            response = await self._answer(request, body)
+            if self.tells:
+                response.headers["x-queue-time"] = str(round(queued * 1000))
+            return response
         finally:
             self.in_flight -= 1
 
-    def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        fault = self._fault(self.requests.total(), body)
+    async def _answer(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        fault = self.fault(self.requests.total(), body)
         if fault == "drop":
             assert request.transport is not None
             request.transport.abort()
+        if fault == "hang":
+            await asyncio.sleep(3600)
         if isinstance(fault, int):
-            return web.json_response({"error": "no", "error_type": "test"}, status=fault)
+            headers = {"Retry-After": self.retry_after} if self.retry_after else {}
+            return web.json_response({"error": "no", "error_type": "test"}, status=fault, headers=headers)
         message = {"role": "assistant", "content": f"echo {body['messages'][0]['content']} {body['seed']}"}
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         self.answered += fault is None
-        answer = json.dumps({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
+        reason = "length" if fault == "cut" else "stop"
+        answer = json.dumps({"choices": [{"message": message, "finish_reason": reason}], "usage": usage})
         return web.Response(text=answer[:-9] if fault == "torn" else answer, content_type="application/json")
 
     async def info(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            {
-                "model_id": "demo/m",
-                "model_sha": "s",
-                "max_concurrent_requests": 8,
-                "router": "t",
-                **self.limits,
-            }
-        )
+        return web.json_response(self.about)
+
+    async def health(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+    async def chat_tokenize(self, request: web.Request) -> web.Response:
+        """One token a word."""
+        words = (await request.json())["messages"][0]["content"].split()
+        return web.json_response({"tokenize_response": [{"id": 0}] * len(words), "templated_text": ""})
 
 
 @contextmanager
 def serving(
-    fault: Callable[[int, dict[str, Any]], int | str | None] = lambda *_: None,
+    fault: Fault = lambda *_: None, *, slots: int = 1000, seconds: float | None = None, port: int = 0
 ) -> Iterator[FaultServer]:
     """Run a FaultServer in a thread."""
-    server, ready, loop = FaultServer(fault), threading.Event(), asyncio.new_event_loop()
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+    server = FaultServer(fault, slots, seconds)
+    runner: web.AppRunner
 
     async def start() -> None:
+        nonlocal runner
         app = web.Application()
-        app.add_routes([web.post("/v1/chat/completions", server.chat), web.get("/info", server.info)])
-        runner = web.AppRunner(app)
+        app.add_routes(
+            [
+                web.post("/v1/chat/completions", server.chat),
+                web.post("/chat_tokenize", server.chat_tokenize),
+                web.get("/info", server.info),
+                web.get("/health", server.health),
+            ]
+        )
+        runner = web.AppRunner(app, shutdown_timeout=0, handler_cancellation=True)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         ready.set()
@@ -80,10 +111,13 @@ def serving(
     def run() -> None:
         loop.run_until_complete(start())
         loop.run_forever()
+        loop.run_until_complete(runner.cleanup())
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(10)
-    yield server
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    try:
+        yield server
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)

@@ -53,7 +53,11 @@ def generator(server: FaultServer | list[FaultServer], journal: Path, **settings
         stop_when=settings.pop("stop_when", StopWhen()),
         check=settings.pop("check", lambda _: None),
     )
-    ask: Ask[Any, Any] = Ask(prompt=lambda row: [{"role": "user", "content": row.text}], parse=parse)
+    texts: dict[int, str] = settings.pop("texts", {})
+    ask: Ask[Any, Any] = Ask(
+        prompt=lambda row: [{"role": "user", "content": texts.get(int(row.id, 16), row.text)}],
+        parse=settings.pop("parse", parse),
+    )
     return Generator("stage", 0, AskConfig(**settings), ask, asked, Journal(journal))
 
 
