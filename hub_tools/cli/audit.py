@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -113,6 +113,46 @@ def verify(repo: RepoArgument, as_json: JsonOption = False, store: StoreOption =
     else:
         print_checked(console(), ref, checked, watch.seconds)
     if any(found.broken for found in checked):
+        raise typer.Exit(1)
+
+
+@app.command()
+def replay(
+    repo: RepoArgument,
+    source: Annotated[
+        Optional[list[Path]],  # noqa: UP045  (typer reads it)
+        typer.Option(
+            help="File or folder with the node's local source files, found by their sha256; may be repeated."
+        ),
+    ] = None,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(help="Address of a server with the node's model; the embedded endpoint by default."),
+    ] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Run a published node again from its own provenance, and say whether it makes the same.
+
+    Nothing is published. Rows are compared one by one, weights tensor by tensor; the first difference is
+    shown, and the exit code is 1 then.
+    """
+    from hub_tools.run.progress import Display
+    from hub_tools.run.replay import replay as run_again
+
+    hub = _hub(store)
+    display = Display()
+    with display.live():
+        found = run_again(hub, repo, source or [], endpoint, display.node("replay"))
+    if as_json:
+        _print_json(found.record())
+    else:
+        out = console()
+        for sentence in found.sentences():
+            out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        verdict = "identical" if found.identical else "not identical"
+        out.print(f"[bold]{found.ref.name}[/] ({found.node}): {verdict}, replayed in {found.seconds:.0f} s")
+    if not found.identical:
         raise typer.Exit(1)
 
 
