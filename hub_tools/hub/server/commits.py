@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from hub_tools.hub.server.repos import Repo, now
 from hub_tools.hub.server.trees import Entry, Tree, check_no_clash, folder_ids, pack, unpack
 
 Database = sqlite3.Connection
+
+_MAX_RECENT = 32
+_recent: dict[str, Tree] = {}
+_recent_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,15 @@ def _packed_tree(db: Database, repo: Repo, oid: str) -> bytes:
 
 def tree(db: Database, repo: Repo, oid: str) -> Tree:
     """The files of a commit; shared, not to be changed."""
-    return unpack(_packed_tree(db, repo, oid))
+    # A commit's id stands for the same files for ever, in whichever repo and store.
+    found = _recent.get(oid)
+    if found is None:
+        found = unpack(_packed_tree(db, repo, oid))
+        with _recent_lock:
+            _recent[oid] = found
+            while len(_recent) > _MAX_RECENT:
+                del _recent[next(iter(_recent))]
+    return found
 
 
 def tree_ids(db: Database, repo: Repo, oid: str) -> Mapping[str, str]:

@@ -20,6 +20,8 @@ from hub_tools.hub.server.trees import Entry
 _SHOWN = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
+# Up to here a file goes out in one piece, read where its headers are made.
+_SMALL_BYTES = 256 << 10
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -76,8 +78,11 @@ def _file(call: Call, kind: str) -> Response:
     headers = _headers(entry, oid)
     if headers["ETag"] in call.request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
+    media_type = _media_type(path, entry)
+    if entry.size <= _SMALL_BYTES and "range" not in call.request.headers:
+        return Response(call.store.blobs.get(entry.sha256), headers=headers, media_type=media_type)
     stored = call.store.blobs.path(entry.sha256)
-    return BlobResponse(stored, headers=headers, media_type=_media_type(path, entry))
+    return BlobResponse(stored, headers=headers, media_type=media_type)
 
 
 def nameless(call: Call) -> Response:
