@@ -58,9 +58,7 @@ class _Entrance:
         if scope["type"] == "http":
             raw = scope["raw_path"].decode("latin-1")
             scope = {**scope, "path": raw.rstrip("/") or "/", "root_path": ""}
-        request_id = (
-            _request_id(Headers(scope=scope).get("x-amzn-trace-id", "")) if "headers" in scope else b""
-        )
+        request_id = _request_id(Headers(scope=scope)) if "headers" in scope else b""
 
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -70,8 +68,9 @@ class _Entrance:
         await self._app(scope, receive, sent)
 
 
-def _request_id(client: str) -> bytes:
+def _request_id(headers: Headers) -> bytes:
     """An id of our own, and behind it that of the client, where it sent one."""
+    client = headers.get("x-request-id") or headers.get("x-amzn-trace-id", "")
     known = f";{client}" if re.fullmatch(r"[A-Za-z0-9_.:=;-]{1,200}", client) else ""
     return f"{secrets.token_hex(12)}{known}".encode()
 
