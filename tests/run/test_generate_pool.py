@@ -38,12 +38,10 @@ def test_rows_of_a_dead_replica_move_on_and_it_is_taken_back(tmp_path: Path) -> 
         return 503 if dead.is_set() else None
 
     def revive(number: int, body: dict[str, Any]) -> None:
-        if number == 40:
-            dead.set()
-        if number == 200:
-            dead.clear()
+        (dead.set if 40 <= number < 200 else dead.clear)()
 
     with serving(fault, seconds=0.005) as dying, serving(revive, seconds=0.005) as steady:
+        dying.about["max_concurrent_requests"] = steady.about["max_concurrent_requests"] = 16
         found = outcomes(generator([dying, steady], tmp_path / "j", patience=30), 900)
     assert len(found) == 900
     assert dying.answered + steady.answered == 900
