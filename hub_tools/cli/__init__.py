@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hub_tools.cli import audit, endpoint, hub, runs  # noqa: F401  (they add their verbs)
+from hub_tools.cli import audit, dedicated, endpoint, hub, runs  # noqa: F401  (they add their verbs)
 from hub_tools.cli.app import app
 from hub_tools.errors import BackforthError
 

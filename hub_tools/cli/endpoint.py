@@ -1,4 +1,4 @@
-"""`backforth endpoint`: the embedded endpoint."""
+"""`backforth endpoint serve`: the embedded endpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 from hub_tools.cli.app import app
 from hub_tools.errors import BackforthError
 
-endpoint_app = typer.Typer(no_args_is_help=True, help="The embedded endpoint: a small TGI on this machine.")
+endpoint_app = typer.Typer(
+    no_args_is_help=True,
+    help="The embedded endpoint, a small TGI on this machine; and dedicated ones on hired hardware.",
+)
 app.add_typer(endpoint_app, name="endpoint")
 
 

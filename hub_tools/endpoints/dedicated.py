@@ -34,7 +34,7 @@ IMAGES: dict[Image, dict[str, Any]] = {
 TO_BE_HAD = ("available", "low_availability", "reserved")
 ASLEEP = ("paused", "scaledToZero")
 BROKEN = ("failed", "updateFailed")
-FREE = ("paused", "scaledToZero", "failed")  # states that cost nothing
+FREE = ("paused", "failed")  # states that cost nothing until a person does something
 POLL = 5.0  # seconds between two looks at an endpoint that comes up
 TRIES, PAUSE = 5, 1.0  # of a call that fails in a way that may pass; seconds before the second
 

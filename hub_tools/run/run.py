@@ -74,7 +74,8 @@ class Run:
             )
         self.hub.check_access(self.recipe.file.namespace)
         self._pinner.check()
-        with Serving(self.recipe, self.hub, self.work) as serving, self.display.live():
+        say = self.display.say
+        with Serving(self.recipe, self.hub, self.work, say) as serving, self.display.live():
             runner = Runner(self.recipe, self.graph, self.hub, self.prompts, serving)
             facts = Facts(self.recipe, self.graph, self.hub, self.prompts, self._pinner)
             publisher = Publisher(self.recipe, self.hub, self.prompts, facts)

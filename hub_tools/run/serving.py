@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from hub_tools.endpoints.client import EndpointClient
+from hub_tools.endpoints.dedicated import MOUNTED
 from hub_tools.endpoints.failures import WrongModel
 from hub_tools.endpoints.pool import Pool
 from hub_tools.endpoints.wire import Info
 from hub_tools.errors import EndpointDown
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.recipe import Recipe
+from hub_tools.run.dedicated import Hired
 from hub_tools.run.generate import Asked
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -33,21 +35,29 @@ class Served:
 
 
 class Serving:
-    """The endpoints of one run; use it as a context manager, since it ends the processes that it started."""
+    """The endpoints of one run; use it as a context manager, since it ends what it started: processes, and
+    dedicated endpoints, of which `say` tells.
+    """
 
-    def __init__(self, recipe: Recipe, hub: Hub, work: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, hub: Hub, work: Path, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._recipe = recipe
         self._hub = hub
         self._work = work
         self._processes: dict[str, Any] = {}
         self._adapters: dict[str, dict[str, str]] = {}
+        self.hired = Hired(recipe, hub, say)
 
     def __enter__(self) -> Serving:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            process.stop()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for process in self._processes.values():
+                process.stop()
+        finally:
+            self.hired.end(failed=kind is not None)
 
     def check(self, published: Container[str]) -> None:
         """Make sure that the endpoints with a URL answer, before anything runs.
@@ -55,12 +65,13 @@ class Serving:
         An endpoint for a model that this recipe is yet to train cannot be up; it is checked when needed.
 
         Raises:
-            EndpointDown: one does not answer.
+            EndpointDown: one does not answer, or cannot be had.
         """
+        self.hired.check()
         for name, section in self._recipe.file.endpoints.items():
             to_be_trained = section.model in self._recipe.file.stages and section.model not in published
             if section.urls and not to_be_trained:
-                self._info(name, section.urls)
+                self._info(name, section.urls, _token())
 
     def asked(self, name: str, model: Ref) -> Asked:
         """Return whom to ask at the endpoint `name`, which must serve `model`.
@@ -70,15 +81,22 @@ class Serving:
         """
         section = self._recipe.file.endpoints[name]
         served = self._served(model)
-        urls = section.urls or [self._embedded(served)]
+        urls, token = section.urls, _token()
+        if section.dedicated:
+            urls = [self._dedicated(name, served)]
+            token = token or self.hired.service.token_for(urls[0])
+        elif not urls:
+            urls, token = [self._embedded(served)], None
 
         def check(info: Info) -> None:
-            _check_model(name, info, served)
+            if not (section.dedicated and info.model_id == MOUNTED):  # its service says what that is
+                _check_model(name, info, served)
 
-        info = self._info(name, urls, check)
+        info = self._info(name, urls, token, check)
+        own_name = not section.dedicated and (served.adapter or info.kind == "openai")
         return Asked(
             urls=urls,
-            name=model.repo if served.adapter or info.kind == "openai" else info.model_id,
+            name=model.repo if own_name else info.model_id,
             model=model.repo,
             sha=model.sha,
             kind=info.kind,
@@ -86,7 +104,7 @@ class Serving:
             tries=section.tries,
             patience=section.patience,
             concurrency=section.concurrency,
-            token=_token() if section.urls else None,
+            token=token,
             stop_when=section.stop_when,
             check=check,
         )
@@ -97,6 +115,14 @@ class Serving:
             return Served(model.repo, model.sha, None)
         base = self._hub.pin(config["base_model_name_or_path"], "model", config.get("revision"))
         return Served(base.repo, base.sha, model)
+
+    def _dedicated(self, name: str, served: Served) -> str:
+        if served.adapter:
+            raise EndpointDown(
+                f"endpoints.{name}: {served.adapter.repo} is a LoRA adapter, and a dedicated endpoint serves "
+                f"whole models; train it with merge: true"
+            )
+        return self.hired.url(name, Ref("model", served.base, served.base_sha))
 
     def _embedded(self, served: Served) -> str:
         """Return the address of the process that serves a base; one more adapter means starting it anew."""
@@ -127,11 +153,17 @@ class Serving:
             environment["HF_TOKEN"] = self._hub.token
         return environment
 
-    def _info(self, name: str, urls: Sequence[str], check: Callable[[Info], None] = lambda _: None) -> Info:
+    def _info(
+        self,
+        name: str,
+        urls: Sequence[str],
+        token: str | None,
+        check: Callable[[Info], None] = lambda _: None,
+    ) -> Info:
         """Return what the first replica that answers says of itself; the pool meets all of them later."""
 
         async def ask() -> Info:
-            pool = Pool([EndpointClient(url, _token()) for url in urls], check)
+            pool = Pool([EndpointClient(url, token) for url in urls], check)
             async with pool:
                 return next(replica.info for replica in pool.replicas if replica.info)
 
