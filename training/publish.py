@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from training.errors import TrainingError
 from training.settings import TrainSettings
 
 Kind = Literal["full", "adapter", "merged"]
@@ -23,6 +24,7 @@ TOKENIZER_FILES = (
     "merges.txt",
     "chat_template.jinja",
 )
+BASE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Base:
     path: Path
     repo: str
     sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A folder with an adapter merged into its base; `settings` are the adapter's rank, scale and targets."""
+
+    folder: Path
+    parameters: int
+    settings: dict[str, Any]
 
 
 def write_model(model: Any, base: Base, settings: TrainSettings, folder: Path) -> None:
@@ -69,6 +80,48 @@ def write_adapter(model: Any, base: Base, folder: Path) -> None:
     if isinstance(config["target_modules"], list):
         config["target_modules"].sort()  # PEFT keeps a set: its order differs from process to process
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_merged(base: Base, adapter: Path, folder: Path) -> Merged:
+    """Write the base with the published adapter in `adapter` merged in; its tokenizer is the adapter's.
+
+    Raises TrainingError for a folder that is no adapter, or one that was trained on another base.
+    """
+    config = _check_adapter(base, adapter)
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        model = merge(base, adapter)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise TrainingError(f"the adapter does not fit {base.repo}: {str(error).splitlines()[0]}") from error
+    _write_whole(model, base, part)
+    _copy_from_base(base, part, (*TOKENIZER_FILES, "generation_config.json"))
+    for name in TOKENIZER_FILES:
+        if (adapter / name).exists():
+            shutil.copyfile(adapter / name, part / name)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    named = {"lora_rank": "r", "lora_alpha": "lora_alpha", "lora_targets": "target_modules"}
+    return Merged(folder, int(model.num_parameters()), {ours: config.get(key) for ours, key in named.items()})
+
+
+def _check_adapter(base: Base, adapter: Path) -> dict[str, Any]:
+    """Return the adapter's config; refuse another base than its own, and one in 4 bits."""
+    path = adapter / "adapter_config.json"
+    if not path.exists():
+        raise TrainingError("it is a whole model and no adapter; let its training set merge: false")
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    trained_on = config.get("base_model_name_or_path"), config.get("revision") or base.sha
+    if trained_on != (base.repo, base.sha):
+        raise TrainingError(
+            f"the adapter was trained on {trained_on[0]}@{str(trained_on[1])[:12]}, and the base is "
+            f"{base.repo}@{base.sha[:12]}; set reads.base to the former"
+        )
+    whole = json.loads((base.path / "config.json").read_text(encoding="utf-8"))
+    if "quantization_config" in whole:
+        raise TrainingError(f"{base.repo} is quantised; an adapter is merged into the weights it came from")
+    return config
 
 
 def merge(base: Base, adapter: Path) -> Any:

@@ -127,3 +127,43 @@ def train(
     outcomes = list(bound.run())
     print_outcomes(out, bound.hub, outcomes)
     print_next(out, bound.recipe, bound.hub, outcomes)
+
+
+@app.command("publish-model")
+def publish_model(
+    folder: Annotated[Path, typer.Argument(help="Folder of one model or LoRA adapter, in safetensors.")],
+    repo: Annotated[str, typer.Option(help="Where it is published: ns/name.")],
+    base: Annotated[str, typer.Option(help="The model that it was trained from: ns/name@revision.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="The dataset that it was trained on: ns/name@revision.")
+    ] = None,
+    license_: Annotated[
+        str | None, typer.Option("--license", help="Its own licence; its base's goes with it in any case.")
+    ] = None,
+) -> None:
+    """Publish a model that was trained elsewhere: checked, with card, provenance and licence.
+
+    Only safetensors, configs and the tokenizer go there, and no file that names a place on this machine.
+    """
+    import tempfile
+
+    from hub_tools.errors import DataError
+    from hub_tools.run.run import Run
+    from hub_tools.run.single import checkpoint_recipe
+    from hub_tools.run.summary import print_next, print_outcomes
+    from training.adopt import chosen_files
+    from training.errors import TrainingError
+
+    try:
+        files = chosen_files(folder)
+    except TrainingError as error:
+        raise DataError(str(error)) from error
+    with tempfile.TemporaryDirectory() as staging:
+        bound = Run(checkpoint_recipe(files, Path(staging), repo, base, dataset, license_))
+        outcomes = list(bound.run())
+    out = console()
+    left = sorted({path.name for path in folder.iterdir()} - {path.name for path in files})
+    if left:
+        out.print(f"Not published: {', '.join(left)}", highlight=False, markup=False, soft_wrap=True)
+    print_outcomes(out, bound.hub, outcomes)
+    print_next(out, bound.recipe, bound.hub, outcomes)

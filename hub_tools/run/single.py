@@ -1,7 +1,8 @@
-"""A recipe of one training, for models that are trained outside a run."""
+"""Recipes of one model each: trained outside a run, or trained elsewhere and only published here."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,19 +28,56 @@ def training_recipe(
 ) -> Recipe:
     """Return the recipe with one training node; `overrides` are settings of the training as key=value.
 
+    A final model that is trained as an adapter becomes two repos, the adapter and the model with it merged
+    in, unless the settings say which of them with `merge`.
+
     Raises:
         RecipeError: an unknown role, or a settings file that cannot be read.
     """
     if role not in ROLES:
         raise RecipeError(f"{role!r} is no role; there are {', '.join(ROLES)}")
     settings = _settings(config) | {"method": method} | dict(_setting(override) for override in overrides)
-    raw: dict[str, Any] = {
-        "name": name,
-        "namespace": namespace or dataset.partition("/")[0],
-        "hub": {"endpoint": os.environ.get("HF_ENDPOINT") or HubSection().endpoint},
-        "stages": {f"train-{role}": {"reads": {"pairs": dataset, "base": base}, **settings}},
-    }
+    training = {"reads": {"pairs": dataset, "base": base}, **settings}
+    stages = {f"train-{role}": training}
+    if role == "final" and method != "full" and settings.get("merge") is None:
+        stages = {
+            "train-final-adapter": {"stage": "train-final", **training, "merge": False},
+            "final": {"stage": "merge", "reads": {"adapter": "train-final-adapter", "base": base}},
+        }
+    raw = _raw(name, namespace or dataset.partition("/")[0], stages)
     return Recipe(config or Path("command line"), raw)
+
+
+def checkpoint_recipe(
+    files: Sequence[Path], staging: Path, repo: str, base: str, dataset: str | None, license_: str | None
+) -> Recipe:
+    """Return the recipe that publishes a checkpoint as `repo`; links to its files are put into `staging`.
+
+    Raises:
+        RecipeError: `repo` is not namespace/name.
+    """
+    namespace, slash, name = repo.partition("/")
+    if not (namespace and slash and name) or "/" in name or "@" in name:
+        raise RecipeError(f"--repo {repo!r}: write it as namespace/name")
+    for path in files:
+        (staging / path.name).symlink_to(path.resolve())
+    reads = {"base": base, **({"pairs": dataset} if dataset else {})}
+    node = {
+        "stage": "checkpoint-of" if dataset else "checkpoint",
+        "repo": name,
+        "reads": reads,
+        "source": f"{glob.escape(str(staging))}/*",
+        "license": license_,
+    }
+    return Recipe(
+        Path("command line"), _raw("publish-model", namespace, {"checkpoint": node}) | {"languages": []}
+    )
+
+
+def _raw(name: str, namespace: str, stages: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe for the Hub of HF_ENDPOINT."""
+    endpoint = os.environ.get("HF_ENDPOINT") or HubSection().endpoint
+    return {"name": name, "namespace": namespace, "hub": {"endpoint": endpoint}, "stages": stages}
 
 
 def _settings(config: Path | None) -> dict[str, Any]:

@@ -5,9 +5,11 @@ Importing this package registers every stage; `registry.STAGES` then knows them 
 
 from hub_tools.stages import (
     backtranslate,
+    checkpoint,
     curate,
     distill,
     gguf,
+    merge,
     mix,
     report,
     responses,
@@ -18,9 +20,11 @@ from hub_tools.stages import (
 
 __all__ = [
     "backtranslate",
+    "checkpoint",
     "curate",
     "distill",
     "gguf",
+    "merge",
     "mix",
     "report",
     "responses",
