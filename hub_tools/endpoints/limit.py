@@ -10,7 +10,7 @@ WINDOW = 64  # answers, at least, before anything is concluded from them
 HEADROOM = 1.1  # a tenth more than the server works on, so that it never runs dry
 TOLD, GUESSED = 0.1, 1 / 3  # the share of waiting that is let pass: answers differ in length, too
 STEP = 1.25  # a smaller change of the limit cannot be told from chance in its effect
-FOLLOWS = 1 / 3  # of proportion: what throughput must do to count as moved by the limit
+FOLLOWS = 0.4  # of proportion: what throughput must do to count as moved by the limit
 GIVEN_BACK = 1 / 20  # of a place that a 429 took away, for each answer
 
 
@@ -33,7 +33,7 @@ class Limit:
         self._own = 0.0  # the share of waiting that has other reasons
         self._best = math.inf  # seconds an answer takes when nothing waits, where the server does not tell
         self._opened = time.monotonic()
-        self._answers = self._fresh = 0
+        self._answers = 0
         self._seconds = 0.0
         self._queued: float | None = 0.0  # seconds; None where the server does not tell
 
@@ -51,26 +51,23 @@ class Limit:
         whether nearly every place was in use, since a server that is not full tells nothing about its limit.
         """
         self._away = max(0.0, self._away - GIVEN_BACK)
-        if not full:
+        if not full or began < self._opened:  # an older one tells of the limit before
             return
-        now = time.monotonic()
         self._answers += 1
-        if began >= self._opened:  # an older one tells of the limit before
-            self._fresh += 1
-            self._seconds += now - began
-            self._queued = None if queued is None or self._queued is None else self._queued + queued
-        if self._fresh >= max(WINDOW, self._places):
-            self._move(self._answers / (now - self._opened))
+        self._seconds += time.monotonic() - began
+        self._queued = None if queued is None or self._queued is None else self._queued + queued
+        if self._answers >= max(WINDOW, self._places):
+            self._move()
             self._open_window()
 
     def _open_window(self) -> None:
         self._opened = time.monotonic()
-        self._answers = self._fresh = 0
+        self._answers = 0
         self._seconds = self._queued = 0.0
 
-    def _move(self, rate: float) -> None:
+    def _move(self) -> None:
         waits = self._waits()
-        self._own = waits if self._followed(rate) else min(self._own, waits)
+        self._own = waits if self._followed() else min(self._own, waits)
         too_many = waits - self._own
         if too_many > (GUESSED if self._queued is None else TOLD):
             self._doubling = False
@@ -83,12 +80,13 @@ class Limit:
         """Return the share of an answer's time that it waited: as told, else against the best time seen."""
         if self._queued is not None:
             return min(1.0, self._queued / self._seconds)
-        mean = self._seconds / self._fresh
+        mean = self._seconds / self._answers
         self._best = min(self._best, mean)
         return 1 - self._best / mean
 
-    def _followed(self, rate: float) -> bool:
+    def _followed(self) -> bool:
         """Whether throughput moved with the limit since they were last compared: the server was not full."""
+        rate = self._places * self._answers / self._seconds  # Little's law again
         places, before = self._judged or (self._places, rate)
         change = math.log(self._places / places)
         if self._judged and abs(change) < math.log(STEP):
