@@ -40,7 +40,7 @@ def endpoint_up(
     wait: WaitOption = 30,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Serve a model at a pinned revision on hired hardware, and wait until it answers; it costs until paused."""
+    """Serve a model at a pinned revision on hired hardware, and wait for it; it costs until it is paused."""
     from hub_tools.endpoints.dedicated import HUGGING_FACE, Wanted
     from hub_tools.endpoints.hiring import bring_up
     from hub_tools.hub.repository import Hub

@@ -282,5 +282,7 @@ def _told(endpoint: InferenceEndpoint) -> str:
 
 
 def _line(error: BaseException) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
     text = " ".join(str(getattr(error, "server_message", None) or error).split())[:300]
-    return "".join(sign for sign in text if sign.isprintable()) or type(error).__name__
+    shown = "".join(sign for sign in text if sign.isprintable()) or type(error).__name__
+    return f"{status}: {shown}" if status else shown
