@@ -44,12 +44,18 @@ def encode_pairs(tokenizer: Any, pairs: Iterable[Pair], max_length: int) -> Enco
         )
     examples, dropped = [], []
     for pair in pairs:
-        example = encode_pair(tokenizer, pair, max_length)
-        if example is None:
-            dropped.append((pair.id, "prompt_too_long"))
-        else:
+        if not "".join(message["content"] for message in pair.completion).strip():
+            dropped.append((pair.id, "empty_completion"))
+        elif example := encode_pair(tokenizer, pair, max_length):
             examples.append(example)
+        else:
+            dropped.append((pair.id, "prompt_too_long"))
     return Encoded(examples, dropped)
+
+
+def encode_prompt(tokenizer: Any, pair: Pair) -> list[int]:
+    """Encode a pair's prompt alone, ready for the assistant's answer."""
+    return _apply(tokenizer, pair.prompt, add_generation_prompt=True)
 
 
 def encode_pair(tokenizer: Any, pair: Pair, max_length: int) -> Example | None:
@@ -57,7 +63,7 @@ def encode_pair(tokenizer: Any, pair: Pair, max_length: int) -> Example | None:
 
     The last label is the end-of-sequence token, so that the model learns to stop, unless the pair was cut.
     """
-    prompt = _apply(tokenizer, pair.prompt, add_generation_prompt=True)
+    prompt = encode_prompt(tokenizer, pair)
     whole = _apply(tokenizer, pair.prompt + pair.completion, add_generation_prompt=False)
     start = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(prompt, whole, strict=False)))
     whole = whole[:start] + _end_at_eos(whole[start:], tokenizer.eos_token_id)
@@ -68,9 +74,13 @@ def encode_pair(tokenizer: Any, pair: Pair, max_length: int) -> Example | None:
 
 
 def _apply(tokenizer: Any, messages: Any, *, add_generation_prompt: bool) -> list[int]:
+    """Encode as the endpoint does: control tokens written out in a message are ordinary text."""
     ids: list[int] = tokenizer.apply_chat_template(
-        messages, tokenize=True, add_generation_prompt=add_generation_prompt, return_dict=True
-    )["input_ids"]
+        messages,
+        add_generation_prompt=add_generation_prompt,
+        sanitize_control_tokens=True,
+        return_dict=False,
+    )
     return ids
 
 

@@ -18,15 +18,16 @@ Step = list[list[int]]  # the micro-batches of one optimiser step, each a list o
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The micro-batches of every step, and the length in tokens of each pair."""
+    """The micro-batches of every step, dealt out to the processes in turn, and each pair's tokens."""
 
     steps: list[Step]
     lengths: list[int]
+    processes: int = 1
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches in an optimiser step, the same in all."""
-        return len(self.steps[0])
+        """Micro-batches of each process in an optimiser step, the same in all."""
+        return len(self.steps[0]) // self.processes
 
     def pairs(self, step: int) -> list[int]:
         """Return the indices of the pairs of one step, counted from 1."""
@@ -36,9 +37,9 @@ class Layout:
         """Return the tokens of one step, counted from 1, without padding."""
         return _load(self.pairs(step), self.lengths)
 
-    def all_tokens(self) -> int:
-        """Return the tokens of the whole training, without padding."""
-        return sum(self.tokens(step) for step in range(1, len(self.steps) + 1))
+    def all_tokens(self, after: int = 0) -> int:
+        """Return the tokens of the whole training, or of what comes after a step, without padding."""
+        return sum(self.tokens(step) for step in range(after + 1, len(self.steps) + 1))
 
 
 def lay_out(lengths: list[int], settings: TrainSettings) -> Layout:
@@ -46,9 +47,12 @@ def lay_out(lengths: list[int], settings: TrainSettings) -> Layout:
     stream = chain.from_iterable(_epochs(len(lengths), settings.seed))
     batches = [list(islice(stream, settings.batch_size)) for _ in range(settings.steps)]
     micro = settings.micro_batch or 1
+    processes = settings.processes
     if settings.packing:
-        return Layout(_packed(batches, lengths, micro * settings.max_length), lengths)
-    return Layout([_sliced(batch, lengths, micro) for batch in batches], lengths)
+        steps = _packed(batches, lengths, micro * settings.max_length, processes)
+    else:
+        steps = [_sliced(batch, lengths, micro) for batch in batches]
+    return Layout(steps, lengths, processes)
 
 
 def _epochs(count: int, seed: int) -> Iterator[list[int]]:
@@ -66,14 +70,17 @@ def _sliced(batch: Sequence[int], lengths: Sequence[int], micro: int) -> Step:
     return [ordered[at : at + micro] for at in range(0, len(ordered), micro)]
 
 
-def _packed(batches: Sequence[Sequence[int]], lengths: Sequence[int], capacity: int) -> list[Step]:
-    """Spread each step's pairs over packs of at most `capacity` tokens, equally many packs a step."""
+def _packed(
+    batches: Sequence[Sequence[int]], lengths: Sequence[int], capacity: int, processes: int
+) -> list[Step]:
+    """Spread each step's pairs over packs of at most `capacity` tokens, equally many a step and process."""
     packs = max(-(-_load(batch, lengths) // capacity) for batch in batches)
+    packs = -(-packs // processes) * processes
     while True:
         steps = [_spread(batch, lengths, packs) for batch in batches]
         if max(_load(pack, lengths) for step in steps for pack in step) <= capacity:
             return steps
-        packs += 1
+        packs += processes
 
 
 def _spread(batch: Sequence[int], lengths: Sequence[int], packs: int) -> Step:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
-from training.errors import TrainingError
+from training.errors import TrainingError, one_line
 from training.settings import TrainSettings
 
 
@@ -16,28 +19,75 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def load_base(path: Path, settings: TrainSettings) -> Any:
-    """Load the base for training: 4-bit for qlora, else float32, or bfloat16 under an adapter on a GPU.
+def rounds_by_chance(settings: TrainSettings) -> bool:
+    """Return whether the trained weights are bfloat16, whose updates arrive only if rounded by chance."""
+    return settings.method == "full" and settings.weights == "bfloat16"
 
-    Full fine-tuning has float32 weights everywhere: at a learning rate of 1e-5 bfloat16 loses most updates.
+
+def load_base(path: Path, settings: TrainSettings) -> Any:
+    """Load the base for training: 4-bit for qlora, for full as `weights` says, else what computes best.
+
+    The weights that are trained are float32, adapters too: to the nearest bfloat16, 84 % of the updates of a
+    learning rate of 1e-5 are lost. bfloat16 ones are rounded by chance, and then arrive on average.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     on_gpu = device() == "cuda"
     compute = torch.bfloat16 if on_gpu else torch.float32
-    options: dict[str, Any] = {"dtype": torch.float32 if settings.method == "full" else compute}
+    options: dict[str, Any] = {"dtype": compute}
+    if settings.method == "full":
+        options["dtype"] = torch.bfloat16 if rounds_by_chance(settings) else torch.float32
     if settings.method == "qlora":
         options["quantization_config"] = four_bit(compute)
-        options["device_map"] = {"": 0} if on_gpu else None
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))} if on_gpu else None
     try:
         if hasattr(AutoConfig.from_pretrained(path), "attention_dropout"):
             options["attention_dropout"] = settings.attention_dropout
-        return AutoModelForCausalLM.from_pretrained(
-            path, attn_implementation="sdpa", use_safetensors=True, **options
+        model = AutoModelForCausalLM.from_pretrained(
+            path, attn_implementation=settings.attention, use_safetensors=True, **options
         )
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"the base model does not load: {' '.join(str(error).split())}") from error
+    except (OSError, ValueError, ImportError) as error:
+        raise TrainingError(f"the base model does not load: {one_line(error)}") from error
+    if settings.method == "qlora":
+        _keep_layout(model)
+    return model
+
+
+def _keep_layout(model: Any) -> None:
+    """Stop bitsandbytes from packing 4-bit weights anew for an evaluation on a CPU: training on such weights
+    gives another result, and processes cannot share them.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+class StoredAdapter:
+    """The adapter that a checkpoint holds, to be saved elsewhere; its base need not be loaded for that."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def save_pretrained(self, folder: Path, **_: Any) -> None:
+        """Copy the adapter's weights and configuration to `folder`, as a PeftModel saves them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            shutil.copyfile(self.checkpoint / name, folder / name)
+
+
+def load_trained(checkpoint: Path, settings: TrainSettings) -> Any:
+    """Load what a checkpoint holds, on the CPU: the whole model, or the adapter."""
+    from transformers import AutoModelForCausalLM
+
+    if settings.method != "full":
+        return StoredAdapter(checkpoint)
+    return AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", use_safetensors=True)
+
+
+def has_liger() -> bool:
+    """Return whether liger's fused layers can be used: they need a GPU."""
+    return device() == "cuda" and importlib.util.find_spec("liger_kernel") is not None
 
 
 def load_tokenizer(path: Path, settings: TrainSettings) -> Any:
@@ -47,7 +97,7 @@ def load_tokenizer(path: Path, settings: TrainSettings) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError) as error:
-        raise TrainingError(f"the base's tokenizer does not load: {' '.join(str(error).split())}") from error
+        raise TrainingError(f"the base's tokenizer does not load: {one_line(error)}") from error
     if settings.chat_template is not None:
         tokenizer.chat_template = settings.chat_template
     return tokenizer
@@ -62,6 +112,7 @@ def four_bit(compute_dtype: Any) -> Any:
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype,
+        bnb_4bit_quant_storage=compute_dtype,  # so that FSDP can split it
     )
 
 
@@ -102,5 +153,5 @@ def float32_adapters(model: Any) -> None:
     import torch
 
     for parameter in model.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and parameter.is_floating_point():
             parameter.data = parameter.data.to(torch.float32)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
+NOISY = ("trl", "accelerate", "peft", "bitsandbytes", "torchao", "torch.utils._pytree")
 KEEP_BYTES = 2**31 - 1  # mallopt takes an int
 
 
@@ -39,15 +40,15 @@ def wait_passively() -> None:
 def quiet() -> Iterator[None]:
     """Hold back the libraries' progress bars and advice: the caller shows progress and raises what counts."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # TRL reports every trainer that is built
+    others = {name: logging.getLogger(name) for name in NOISY}
+    levels = {name: logger.level for name, logger in others.items()}
+    for logger in others.values():  # before the imports below, at which some speak up already
+        logger.setLevel(logging.ERROR)
     from transformers.utils import logging as hf_logging
 
     level, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
-    others = {name: logging.getLogger(name) for name in ("trl", "accelerate", "peft", "bitsandbytes")}
-    levels = {name: logger.level for name, logger in others.items()}
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
-    for logger in others.values():
-        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,3 +72,15 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def plainly_on_cpu() -> Iterator[None]:
+    """Compile nothing where there is no GPU: it takes longer than these trainings do, and a C++ compiler."""
+    import torch
+
+    if torch.cuda.is_available():
+        yield
+    else:
+        with torch.compiler.set_stance("force_eager"):
+            yield

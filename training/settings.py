@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from training.errors import TrainingError
 
 Method = Literal["full", "lora", "qlora"]
+Sharding = Literal["ddp", "fsdp2", "zero3"]
 
 # Adapters start at zero and need far larger steps than weights that were pretrained.
 LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
@@ -47,6 +48,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     warmup: float = Field(
         0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises from zero."
     )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What full trains: float32 weights, or bfloat16 ones with stochastic rounding and 8-bit "
+        "AdamW (torchao), which takes a third of the memory; unused by the others.",
+    )
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="How the learning rate goes on after the warm-up."
     )
@@ -69,6 +75,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         min_length=1,
         description="Modules that get an adapter: all-linear, or names such as q_proj.",
     )
+    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = Field(
+        "sdpa",
+        description="How attention is computed; the flash ways need a GPU and are the fast ones for packing.",
+    )
     packing: bool = Field(
         False,
         description="Put several pairs into one sequence, which saves padding; they do not see each other "
@@ -87,12 +97,53 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     save_steps: int = Field(
         100, ge=1, description="Steps between checkpoints; a killed training goes on from the last."
     )
+    held_out: float = Field(
+        0.0,
+        ge=0,
+        description="Pairs that are kept from training to measure the loss on: below 1 a share of them, from "
+        "1 on a number; chosen by their id, so that more pairs move none of them.",
+    )
+    eval_steps: int | None = Field(
+        None, ge=1, description="Steps between evaluations on the held-out pairs; None evaluates 10 times."
+    )
+    keep_steps: list[int] = Field(
+        [],
+        description="Steps whose weights are kept beside the last ones, such as [600, 900]; of all these the "
+        "ones with the lowest held-out loss are published.",
+    )
+    publish_step: int | None = Field(
+        None, description="Publish the weights of this step of keep_steps, whatever the held-out losses say."
+    )
+    samples: int = Field(
+        3, ge=0, le=100, description="Held-out prompts that the model answers at each evaluation."
+    )
+    sample_tokens: int = Field(128, ge=1, le=8192, description="Longest sample answer, in tokens.")
     merge: bool | None = Field(
         None,
         description="Publish the model with the adapter merged in, not the adapter; only for lora and qlora.",
     )
     max_dropped_share: float = Field(
         0.1, ge=0, le=1, description="Largest share of pairs that may have nothing left to train on."
+    )
+    processes: int = Field(
+        1,
+        ge=1,
+        le=4096,
+        exclude=True,
+        description="Processes (GPUs) that train together, each its part of every step. The result is the "
+        "same up to the order of sums, so this is in no fingerprint.",
+    )
+    sharding: Sharding = Field(
+        "ddp",
+        exclude=True,
+        description="How several processes share the model: ddp copies it, fsdp2 and zero3 split it; in no "
+        "fingerprint.",
+    )
+    tracker: Literal["none", "trackio"] = Field(
+        "none",
+        exclude=True,
+        description="Where the losses are drawn while it trains: trackio (pip install trackio) keeps them on "
+        "this machine; in no fingerprint.",
     )
 
     @model_validator(mode="after")
@@ -101,23 +152,56 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             raise ValueError(
                 f"merge is {self.merge}, but method full has no adapter to merge; leave merge out"
             )
-        if not self.packing and self.micro_batch and self.batch_size % self.micro_batch:
-            raise ValueError(f"micro_batch {self.micro_batch} does not divide batch_size {self.batch_size}")
+        if self.batch_size % self.processes:
+            raise ValueError(f"{self.processes} processes do not divide batch_size {self.batch_size}")
+        share = self.batch_size // self.processes
+        if not self.packing and self.micro_batch and share % self.micro_batch:
+            each = f"the {share} pairs of each process" if self.processes > 1 else f"batch_size {share}"
+            raise ValueError(f"micro_batch {self.micro_batch} does not divide {each}")
         return self
+
+    @model_validator(mode="after")
+    def _kept(self) -> Self:
+        late = [step for step in self.keep_steps if not 1 <= step <= self.steps]
+        if late:
+            raise ValueError(f"keep_steps names step {late[0]}; the training has steps 1 to {self.steps}")
+        if self.publish_step is not None and self.publish_step not in self.candidates():
+            raise ValueError(f"publish_step {self.publish_step} is not one of keep_steps {self.keep_steps}")
+        if self.keep_steps and not self.held_out and self.publish_step is None:
+            raise ValueError("keep_steps needs held_out pairs to choose by, or publish_step")
+        return self
+
+    def candidates(self) -> list[int]:
+        """Return the steps of which one is published, the last step among them."""
+        return sorted({*self.keep_steps, self.steps})
+
+    def evaluates(self, step: int) -> bool:
+        """Return whether the held-out pairs are measured after this step."""
+        every = self.eval_steps or max(1, self.steps // 10)
+        return bool(self.held_out) and (step % every == 0 or step in self.candidates())
 
     def resolve(self, device: str) -> TrainSettings:
         """Return these settings with every open value filled in for `device` (cpu or cuda)."""
         largest = MICRO_BATCHES[device]
-        divisor = max(size for size in range(1, largest + 1) if self.batch_size % size == 0)
+        share = self.batch_size // self.processes
+        divisor = max(size for size in range(1, largest + 1) if share % size == 0)
         filled = {
             "learning_rate": self.learning_rate or LEARNING_RATES[self.method],
             "micro_batch": self.micro_batch or (1 if self.packing else divisor),
             "gradient_checkpointing": device == "cuda"
             if self.gradient_checkpointing is None
             else self.gradient_checkpointing,
+            "eval_steps": self.eval_steps or max(1, self.steps // 10),
             "merge": None if self.method == "full" else bool(self.merge),
         }
         return self.model_copy(update=filled)
+
+    def smaller(self) -> TrainSettings | None:
+        """Return these resolved settings with the next smaller micro-batch, if there is one."""
+        assert self.micro_batch is not None
+        share = self.batch_size // self.processes
+        fits = [n for n in range(1, self.micro_batch) if self.packing or share % n == 0]
+        return self.model_copy(update={"micro_batch": max(fits)}) if fits else None
 
 
 def load_settings(path: Path) -> TrainSettings:

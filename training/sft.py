@@ -1,49 +1,62 @@
-"""One supervised training on TRL's SFTTrainer, in process, that survives being killed."""
+"""One supervised training on TRL's SFTTrainer that survives being killed, and memory that runs out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import checkpoints, methods
 from training.encode import Encoded, encode_pairs
-from training.errors import TrainingError
+from training.errors import OutOfMemory, TrainingError
+from training.failures import explained
+from training.heldout import split
 from training.layout import lay_out
-from training.process import keep_freed_memory, quiet, torch_threads, wait_passively
-from training.publish import Base, Kind, write_model
+from training.process import keep_freed_memory, plainly_on_cpu, quiet, torch_threads, wait_passively
+from training.publish import Base, write_model
+from training.result import Trained, describe
 from training.settings import TrainSettings
 from training.views import Pair
 
 if TYPE_CHECKING:
-    from training.trainer import Run, StepEvent
+    from training.watch import Run, StepEvent
 
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes")
+__all__ = ["Job", "Trained", "Watcher", "train", "train_here"]
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel")
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A finished training: the folder to publish and what there is to say about it.
+class Job:
+    """What is trained: resolved settings, pairs, base, the folder for all its files, torch's threads."""
 
-    `counts` holds pairs, dropped and truncated; `dropped` is (id, reason); `tokens` went through the model,
-    repeats included; `seconds` is the time in optimiser steps, over all attempts; `parameters` holds all and
-    trained; `settings` are the resolved ones, and `losses` is (step, loss).
-    """
+    settings: TrainSettings
+    pairs: Sequence[Pair]
+    base: Base
+    work: Path
+    threads: int | None = None
 
-    folder: Path
-    kind: Kind
-    method: str
-    steps: int
-    losses: list[tuple[int, float]]
-    counts: dict[str, int]
-    dropped: list[tuple[str, str]]
-    tokens: int
-    seconds: float
-    parameters: dict[str, int]
-    versions: dict[str, str]
-    settings: dict[str, Any]
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.work / "checkpoints"
+
+    def newest_checkpoint(self) -> Path | None:
+        """Make the folder of checkpoints fit for this very training, and return the newest of them."""
+        key = checkpoints.run_key(
+            self.settings, self.pairs, f"{self.base.repo}@{self.base.sha}", library_versions()
+        )
+        return checkpoints.prepare(self.checkpoints, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Watcher:
+    """Who is told: `on_step` of every optimiser step, `on_note` of what happens beside them, in one line."""
+
+    on_step: Callable[[StepEvent], None] = lambda event: None
+    on_note: Callable[[str], None] = lambda note: None
 
 
 def train(
@@ -53,74 +66,134 @@ def train(
     work: Path,
     on_step: Callable[[StepEvent], None] = lambda event: None,
     *,
+    on_note: Callable[[str], None] = lambda note: None,
     threads: int | None = None,
 ) -> Trained:
     """Train `base` on the completions of `pairs` and write the model to publish to `work / "model"`.
 
     Started again after a kill with the same settings, pairs and base, it goes on from the newest complete
-    checkpoint in `work` and ends, on a CPU, with the very weights and losses of an undisturbed run. `threads`
+    checkpoint in `work` and ends, on a CPU, with the very weights and losses of an undisturbed run. Where
+    memory runs out, it goes on with a smaller micro-batch of the same step, and says so in a note. `threads`
     is torch's, None leaves its own choice. Raises TrainingError.
     """
+    from training.launch import launch
+
     wait_passively()
     keep_freed_memory()
-    settings = settings.resolve(methods.device())
-    with quiet(), torch_threads(threads):
-        from training.trainer import Run, build_trainer
+    job = Job(settings.resolve(methods.device()), pairs, base, work, threads)
+    watcher = Watcher(on_step, on_note)
+    attempt = launch if settings.processes > 1 else train_here
+    while True:
+        try:
+            return attempt(job, watcher)
+        except OutOfMemory as error:
+            job = _smaller(job, str(error))
+        on_note(f"out of memory: now {job.settings.micro_batch} pairs at a time, the same pairs in each step")
 
-        tokenizer = methods.load_tokenizer(base.path, settings)
-        encoded = _encode(tokenizer, pairs, settings)
-        layout = lay_out([len(example.input_ids) for example in encoded.examples], settings)
-        folder = work / "checkpoints"
-        versions = {name: version(name) for name in LIBRARIES}
-        key = checkpoints.run_key(settings, pairs, f"{base.repo}@{base.sha}", versions)
-        checkpoint = checkpoints.prepare(folder, key)
-        seconds = checkpoints.seconds_before(checkpoint)
-        run = Run(settings, encoded.examples, layout, folder, on_step, seconds)
-        trainer = build_trainer(run, methods.load_base(base.path, settings), tokenizer)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        trained = _describe(run, trainer, encoded, work / "model", versions)
-        write_model(trainer.accelerator.unwrap_model(trainer.model), base, settings, trained.folder)
+
+def _smaller(job: Job, reason: str) -> Job:
+    settings = job.settings.smaller()
+    if settings is None:
+        raise TrainingError(
+            f"{reason}; micro_batch is 1 already: lower max_length (now {job.settings.max_length}), "
+            "turn gradient_checkpointing on, or take method qlora"
+        )
+    return Job(settings, job.pairs, job.base, job.work, job.threads)
+
+
+def train_here(job: Job, watcher: Watcher) -> Trained:
+    """Train in this process, which may be one of several that accelerate has started.
+
+    Raises OutOfMemory where the micro-batch does not fit, and TrainingError.
+    """
+    with quiet(), torch_threads(job.threads), plainly_on_cpu():
+        tokenizer = methods.load_tokenizer(job.base.path, job.settings)
+        pairs, held_out = split(job.pairs, job.settings.held_out)
+        encoded = _encode(tokenizer, pairs, job.settings)
+        with explained(job.checkpoints):
+            trained, main = _fit(job, watcher, tokenizer, encoded, held_out)
+        if main:
+            _write(trained, job)
     return trained
+
+
+def _fit(
+    job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out: list[Pair]
+) -> tuple[Trained, bool]:
+    """Run the trainer and return the result, and whether this is the process that writes it."""
+    from training.trainer import build_trainer
+
+    checkpoint = job.newest_checkpoint()
+    run = _run(job, watcher, tokenizer, encoded, held_out)
+    run.seconds = checkpoints.seconds_before(checkpoint)
+    trainer = build_trainer(run, methods.load_base(job.base.path, job.settings), tokenizer)
+    run.start(trainer, checkpoint)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return describe(run, trainer, encoded, held_out, job.work / "model", library_versions()), run.main
+
+
+def _run(job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out: list[Pair]) -> Run:
+    from training.samples import Sampler
+    from training.watch import Run
+
+    settings = job.settings
+    asked = held_out[: settings.samples]
+    return Run(
+        settings,
+        encoded.examples,
+        lay_out([len(example.input_ids) for example in encoded.examples], settings),
+        job.checkpoints,
+        watcher.on_step,
+        held_out=_measurable(tokenizer, held_out, settings),
+        sampler=Sampler(tokenizer, asked, settings.sample_tokens) if asked else None,
+        on_note=watcher.on_note,
+    )
+
+
+def _write(trained: Trained, job: Job) -> None:
+    """Write the chosen weights, which lie in their checkpoint, as the folder to publish."""
+    checkpoint = checkpoints.at_step(job.checkpoints, trained.chosen)
+    model = methods.load_trained(checkpoint, job.settings)
+    write_model(model, job.base, job.settings, trained.folder)
 
 
 def _encode(tokenizer: Any, pairs: Sequence[Pair], settings: TrainSettings) -> Encoded:
     if not pairs:
         raise TrainingError(
             "there are no pairs to train on; look at what the stages before this one rejected"
+            + (f", or lower held_out (now {settings.held_out:g})" if settings.held_out else "")
         )
     encoded = encode_pairs(tokenizer, pairs, settings.max_length)
     share = len(encoded.dropped) / len(pairs)
     if share > settings.max_dropped_share or not encoded.examples:
+        empty = sum(reason == "empty_completion" for _, reason in encoded.dropped)
         raise TrainingError(
-            f"{len(encoded.dropped)} of {len(pairs)} pairs ({share:.0%}) have prompts of max_length "
-            f"{settings.max_length} tokens or more and nothing left to train on; raise max_length, or "
-            f"max_dropped_share (now {settings.max_dropped_share:.0%})"
+            f"{len(encoded.dropped)} of {len(pairs)} pairs ({share:.0%}) have nothing to train on: "
+            f"{len(encoded.dropped) - empty} have prompts of max_length {settings.max_length} tokens or "
+            f"more, {empty} an empty completion; raise max_length, or max_dropped_share (now "
+            f"{settings.max_dropped_share:.0%})"
         )
     return encoded
 
 
-def _describe(run: Run, trainer: Any, encoded: Encoded, folder: Path, versions: dict[str, str]) -> Trained:
-    settings, dropped = run.settings, encoded.dropped
-    return Trained(
-        folder=folder,
-        kind="full" if settings.method == "full" else "merged" if settings.merge else "adapter",
-        method=settings.method,
-        steps=settings.steps,
-        losses=[(entry["step"], entry["loss"]) for entry in trainer.state.log_history if "loss" in entry],
-        counts={
-            "pairs": len(encoded.examples) + len(dropped),
-            "dropped": len(dropped),
-            "truncated": encoded.truncated,
-        },
-        dropped=dropped,
-        tokens=run.layout.all_tokens(),
-        seconds=run.seconds,
-        parameters=_parameters(trainer.model),
-        versions=versions,
-        settings=settings.model_dump(),
-    )
+def _measurable(tokenizer: Any, held_out: list[Pair], settings: TrainSettings) -> list[Any]:
+    if not held_out:
+        return []
+    examples = encode_pairs(tokenizer, held_out, settings.max_length).examples
+    if not examples:
+        raise TrainingError(
+            f"none of the {len(held_out)} held-out pairs has anything to measure the loss on; raise held_out "
+            f"(now {settings.held_out:g}) or max_length (now {settings.max_length})"
+        )
+    return examples
 
 
-def _parameters(model: Any) -> dict[str, int]:
-    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return {"all": int(model.num_parameters()), "trained": trained}
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that a training stands on, of those that are installed."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

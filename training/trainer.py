@@ -2,75 +2,18 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+import importlib.util
 from typing import Any
 
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-from training import checkpoints, methods
+from training import methods
 from training.encode import Example
 from training.errors import TrainingError
-from training.layout import Layout
 from training.settings import TrainSettings
-
-
-@dataclass(frozen=True, slots=True)
-class StepEvent:
-    """One finished optimiser step; `loss` is the mean over its trained tokens, padding counts as no token."""
-
-    step: int
-    total: int
-    loss: float
-    tokens_per_second: float
-
-
-@dataclass(slots=True)
-class Run:
-    """What one training is about: resolved settings, examples and layout, and where checkpoints go."""
-
-    settings: TrainSettings
-    examples: list[Example]
-    layout: Layout
-    folder: Path
-    on_step: Callable[[StepEvent], None]
-    seconds: float
-
-    def pair_ids(self, step: int) -> list[str]:
-        """Return the ids of the pairs of one step, counted from 1."""
-        return sorted({self.examples[index].id for index in self.layout.pairs(step)})
-
-
-class Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports every step, stops a run whose loss is lost, and declares checkpoints complete."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self.began = 0.0
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the step's clock."""
-        self.began = time.perf_counter()
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        """Take the step's loss; the trainer logs once more, without one, when it ends."""
-        if "loss" not in logs:
-            return
-        took = time.perf_counter() - self.began
-        self.run.seconds += took
-        step, loss = state.global_step, logs["loss"]
-        if not math.isfinite(loss):
-            raise TrainingError(_lost(loss, step, self.run))
-        self.run.on_step(StepEvent(step, state.max_steps, loss, self.run.layout.tokens(step) / took))
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint that has just been written."""
-        checkpoints.mark_complete(self.run.folder / f"checkpoint-{state.global_step}", self.run.seconds)
+from training.watch import Run, Watch
 
 
 def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
@@ -78,7 +21,8 @@ def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
     trainer = SFTTrainer(
         model=model,
         args=_arguments(run),
-        train_dataset=_packs(run) if run.settings.packing else _rows(run),
+        train_dataset=_dataset(run, [micro for step in run.layout.steps for micro in step], run.examples),
+        eval_dataset=_dataset(run, [[index] for index in range(len(run.held_out))], run.held_out),
         processing_class=tokenizer,
         peft_config=methods.adapter(run.settings, model),
         callbacks=[Watch(run)],
@@ -87,7 +31,8 @@ def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
     trainer.create_model_card = lambda **_: (
         None
     )  # else written at every checkpoint, with the base's local path
-    methods.float32_adapters(trainer.model)
+    if run.settings.method != "full":
+        methods.float32_adapters(trainer.model)
     return trainer
 
 
@@ -105,48 +50,60 @@ def _arguments(run: Run) -> SFTConfig:
         warmup_steps=settings.warmup,  # below 1 it is a share of the steps
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch_fused",
+        **_optimizer(settings),
         max_length=None,  # encode_pairs has cut already
         padding_free=settings.packing,
         gradient_checkpointing=settings.gradient_checkpointing,
+        use_liger_kernel=methods.has_liger(),
+        ddp_find_unused_parameters=False,
         use_cpu=on_cpu,
         bf16=not on_cpu,
         seed=settings.seed,
         data_seed=settings.seed,
         save_steps=settings.save_steps,
-        save_total_limit=2,  # the older one stays until the newer one is complete
+        per_device_eval_batch_size=1,  # so that the loss is a mean over pairs, however they are dealt out
         logging_steps=1,
         logging_nan_inf_filter=False,  # a lost run must be seen, not smoothed over
         disable_tqdm=True,
-        report_to="none",
+        report_to=_tracker(settings),
+        project="backforth",
     )
 
 
-def _rows(run: Run) -> Dataset:
-    """Return one row a pair, in training order."""
-    rows = [{"input_ids": example.input_ids, "labels": example.labels} for example in run.examples]
-    order = [index for step in run.layout.steps for micro in step for index in micro]
-    return Dataset.from_list(rows).select(order)
+def _optimizer(settings: TrainSettings) -> dict[str, Any]:
+    if not methods.rounds_by_chance(settings):
+        return {"optim": "adamw_torch_fused"}
+    _needs("torchao", "weights is bfloat16")
+    return {"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=True"}
 
 
-def _packs(run: Run) -> Dataset:
-    """Return one row a pack, with its pairs' lengths, from which the collator restarts the positions."""
-
-    def pack(micro: list[int]) -> dict[str, list[int]]:
-        chosen = [run.examples[index] for index in micro]
-        return {
-            "input_ids": [token for example in chosen for token in example.input_ids],
-            "labels": [label for example in chosen for label in example.labels],
-            "seq_lengths": [len(example.input_ids) for example in chosen],
-        }
-
-    return Dataset.from_list([pack(micro) for step in run.layout.steps for micro in step])
+def _tracker(settings: TrainSettings) -> str:
+    if settings.tracker != "none":
+        _needs(settings.tracker, f"tracker is {settings.tracker}")
+    return settings.tracker
 
 
-def _lost(loss: float, step: int, run: Run) -> str:
-    ids = run.pair_ids(step)
-    named = ", ".join(ids[:8]) + (" …" if len(ids) > 8 else "")
-    rate = run.settings.learning_rate
-    return (
-        f"the loss is {loss} at step {step}; lower learning_rate (now {rate:g}) or look at its pairs: {named}"
-    )
+def _needs(package: str, setting: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise TrainingError(
+            f"{setting}, which needs a package: pip install {package}, or leave the setting out"
+        )
+
+
+def _dataset(run: Run, micros: list[list[int]], examples: list[Example]) -> Dataset | None:
+    """Return the rows of micro-batches in their order: one a pack if packing, else one a pair."""
+    if not micros:
+        return None
+    if run.settings.packing:
+        return Dataset.from_list([_pack([examples[index] for index in micro]) for micro in micros])
+    rows = [{"input_ids": example.input_ids, "labels": example.labels} for example in examples]
+    return Dataset.from_list(rows).select([index for micro in micros for index in micro])
+
+
+def _pack(examples: list[Example]) -> dict[str, list[int]]:
+    """Return one row with its pairs' lengths, from which the collator restarts the positions."""
+    return {
+        "input_ids": [token for example in examples for token in example.input_ids],
+        "labels": [label for example in examples for label in example.labels],
+        "seq_lengths": [len(example.input_ids) for example in examples],
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ from training.settings import TrainSettings
 from training.views import SEED_TAG, Pair, backward_pair, forward_pair
 
 if TYPE_CHECKING:
-    from training.trainer import StepEvent
+    from training.sft import Trained
+    from training.watch import StepEvent
+
+EVALUATIONS = "evaluations.json"  # the held-out losses and sample answers, beside the weights
 
 
 class TrainConfig(TrainSettings, StageConfig):
@@ -91,25 +95,25 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
     from training.publish import Base
     from training.sft import train
 
-    def on_step(event: StepEvent) -> None:
-        inputs.tick(1, note=f"loss {event.loss:.2f} · {event.tokens_per_second:.0f} tokens/s")
-
+    told = _Told(inputs)
     count = inputs.count("pairs")
     inputs.tick(total=config.steps, note=f"{count} pairs")
     pairs = view(inputs.rows("pairs"))
     repo, sha, _ = inputs.published("base")
+    base = Base(inputs.folder("base"), repo, sha)
     try:
-        trained = train(config, pairs, Base(inputs.folder("base"), repo, sha), inputs.work, on_step)
+        trained = train(config, pairs, base, inputs.work, told.step, on_note=told.note)
     except TrainingError as error:
         raise DataError(f"stages.{inputs.name}: {error}") from error
     _list_dropped(trained.folder, trained.dropped)
+    _list_evaluations(trained)
     adapter = trained.kind == "adapter"
     return Model(
         folder=trained.folder,
         method=trained.method,
         relation="adapter" if adapter else "finetune",
         library="peft" if adapter else "transformers",
-        settings={**trained.settings, "kind": trained.kind},
+        settings={**trained.settings, "kind": trained.kind, "published_step": trained.chosen},
         read=trained.counts["pairs"],
         rejects=_reasons(trained.dropped),
         losses=trained.losses,
@@ -120,7 +124,53 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
         },
         example_prompt=_prompt(pairs[0]),
         parameters=trained.parameters["all"],
+        notes=_chosen(trained),
     )
+
+
+class _Told:
+    """Shows each step beside the progress bar, with what was last noted."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._inputs = inputs
+        self._noted = ""
+
+    def step(self, event: StepEvent) -> None:
+        from training.throughput import told
+
+        parts = [f"loss {event.loss:.2f}", f"{event.tokens_per_second:,.0f} tokens/s"]
+        parts += [f"{event.mfu:.0%} MFU"] if event.mfu is not None else []
+        parts += [f"{told(event.seconds_left)} left"] if event.seconds_left else []
+        self._inputs.tick(1, note=" · ".join([*parts, *filter(None, [self._noted])]))
+
+    def note(self, note: str) -> None:
+        self._noted = note
+        self._inputs.tick(note=note)
+
+
+def _chosen(trained: Trained) -> list[str]:
+    """Say which step's weights are published and what they were chosen by, where there was a choice."""
+    if not trained.held_out:
+        return []
+    losses = dict(trained.held_out)
+    candidates = sorted({*trained.settings["keep_steps"], trained.steps})
+    measured = ", ".join(f"{losses[step]:.3f} after step {step}" for step in candidates)
+    count = trained.counts["held out"]
+    return [
+        f"Published are the weights of step {trained.chosen}; loss on {count} held-out pairs: {measured}."
+    ]
+
+
+def _list_evaluations(trained: Trained) -> None:
+    """Put the held-out losses and the sample answers, which are untrusted text, beside the weights."""
+    if trained.held_out:
+        content = {
+            "published_step": trained.chosen,
+            "held_out_losses": trained.held_out,
+            "samples": [asdict(sample) for sample in trained.samples],
+        }
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        (trained.folder / EVALUATIONS).write_text(text, encoding="utf-8")
 
 
 def _list_dropped(folder: Path, dropped: Sequence[tuple[str, str]]) -> None:

@@ -1,0 +1,59 @@
+"""What breaks a training from outside, told in one line: memory that runs out, a disk that is full."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from training import checkpoints
+from training.errors import OutOfMemory, TrainingError, one_line
+
+
+@contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Raise a TrainingError where memory runs out, or the disk while a checkpoint goes to `folder`."""
+    failure: TrainingError | None = None
+    try:
+        yield
+    except TrainingError:
+        raise
+    except Exception as error:
+        failure = _memory(error) or _disk(error, folder)
+        if failure is None:
+            raise
+    if failure is not None:  # outside the handler: the error's frames hold the model in memory
+        release_memory()
+        raise failure
+
+
+def release_memory() -> None:
+    """Give back what nobody refers to any more."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _memory(error: Exception) -> OutOfMemory | None:
+    import torch
+
+    on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or on_cpu:
+        return OutOfMemory(f"out of memory: {one_line(error)}")
+    return None
+
+
+def _disk(error: Exception, folder: Path) -> TrainingError | None:
+    """Return the failure where a checkpoint was cut off, whichever of several libraries wrote it."""
+    cut_off = checkpoints.remove_cut_off(folder)
+    if not cut_off:
+        return None
+    last = checkpoints.newest(folder)
+    on = f"it goes on from step {checkpoints.step_of(last)}" if last else "it has no earlier checkpoint"
+    return TrainingError(
+        f"the checkpoint of step {cut_off[-1]} could not be written ({one_line(error)}); free room on the "
+        f"disk and start again: {on}"
+    )
