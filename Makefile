@@ -6,10 +6,16 @@ READY  := $(VENV)/.ready
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 METHOD    ?= qlora
-CONFIG    ?= training/configs/smollm2-135m-$(METHOD).yaml
 BASE      ?=
 DATASET   ?=
+GPUS      ?=
 SET       ?=
+
+# The settings of a base that training/configs knows; another base has the defaults, which are the paper's.
+known      = $(if $(or $(findstring $(1),$(BASE)),$(findstring $(2),$(BASE))),$(3))
+FAMILY     = $(firstword $(call known,Llama-2-7b,llama-2-7b,paper-7b) $(call known,Llama-2-70b,llama-2-70b,paper-70b) \
+	$(call known,OLMo-2-1124-7B,olmo-2-1124-7b,olmo2-7b) $(call known,SmolLM2-135M,smollm2-135m,smollm2-135m))
+CONFIG    ?= $(wildcard training/configs/$(FAMILY)-$(METHOD).yaml)
 
 export HF_HUB_DISABLE_TELEMETRY := 1
 
@@ -39,12 +45,15 @@ serve: $(READY) ## Bring the demo's Hub up again and stay in front (Ctrl-C ends 
 stop: $(READY) ## Stop the demo's Hub; what was published stays in .backforth/hub
 	$(BIN)/backforth hub stop --store .backforth/hub
 
-# METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [CONFIG=file.yaml] [SET='steps=20 seed=1']
+# METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [GPUS=8] [CONFIG=file.yaml] [SET='steps=20 seed=1']
+# Several GPUs split what full trains, and copy the rest: a base in 4 bits fits on each.
 define train
 	@test -n "$(BASE)" && test -n "$(DATASET)" || \
-		{ echo "usage: make $@ METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [CONFIG=...] [SET='steps=20']" >&2; exit 2; }
+		{ echo "usage: make $@ METHOD=full|lora|qlora BASE=ns/model@revision DATASET=ns/name@v2 [GPUS=8] [CONFIG=...] [SET='steps=20']" >&2; exit 2; }
 	$(BIN)/backforth train $(subst train-,,$@) --base '$(BASE)' --dataset '$(DATASET)' --method '$(METHOD)' \
-		--config '$(CONFIG)' $(foreach pair,$(SET),--set '$(pair)')
+		$(if $(CONFIG),--config '$(CONFIG)') \
+		$(if $(GPUS),--set 'processes=$(GPUS)' --set 'sharding=$(if $(filter full,$(METHOD)),fsdp2,ddp)') \
+		$(foreach pair,$(SET),--set '$(pair)')
 endef
 
 train-backward: $(READY) ## Train a backward model on published seed pairs
