@@ -41,12 +41,25 @@ def run(
 
 
 @app.command()
-def plan(recipe: RecipeArgument, overrides: SetOption = None, gpu: GpuOption = None) -> None:
+def plan(
+    recipe: RecipeArgument,
+    pilot: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Ask the endpoints about so many rows of each stage; forecast tokens, hours and cost."
+        ),
+    ] = 0,
+    overrides: SetOption = None,
+    gpu: GpuOption = None,
+) -> None:
     """Show what `run` would do: which nodes are up to date and which would run, with their fingerprints.
 
-    For every training it forecasts memory and time, on this machine's GPU or the one that `--gpu` names.
+    For every training it forecasts memory and time, on this machine's GPU or the one that `--gpu` names. With
+    `--pilot 50` it forecasts what the stages take that ask a model; the run uses the pilot's answers.
     """
+    from hub_tools.cli.show.forecast import print_forecast
     from hub_tools.recipe import load
+    from hub_tools.run.pilot import pilot_forecast
     from hub_tools.run.run import Run
     from hub_tools.run.summary import print_plan
     from hub_tools.run.trainings import gpu_for, plan_trainings
@@ -58,6 +71,8 @@ def plan(recipe: RecipeArgument, overrides: SetOption = None, gpu: GpuOption = N
     print_plan(out, steps)
     for line in plan_trainings(bound, steps, on):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
+    if pilot:
+        print_forecast(out, *pilot_forecast(bound, steps, pilot))
 
 
 @app.command()
@@ -106,6 +121,7 @@ def train(
     The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem. A base
     or dataset without a revision is taken as it is now, and the revision is printed.
     """
+    from hub_tools.run.preflight import check_training
     from hub_tools.run.run import Run
     from hub_tools.run.single import training_recipe
     from hub_tools.run.summary import print_next, print_outcomes
@@ -114,7 +130,7 @@ def train(
     recipe = training_recipe(role, base, dataset, method, config, overrides or [], namespace, name)
     bound = Run(recipe)
     out = console()
-    for line in pinned_lines(bound):
+    for line in pinned_lines(bound, check_training(bound)):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
     if forecast or export_trl:
         if forecast:

@@ -31,10 +31,14 @@ def trainings(run: Run) -> list[Node]:
     return [node for node in run.graph.nodes.values() if isinstance(node.config, TrainSettings)]
 
 
-def pinned_inputs(run: Run, node: Node, published: Mapping[str, Ref]) -> dict[str, Ref]:
+def pinned_inputs(
+    run: Run, node: Node, published: Mapping[str, Ref], only: str | None = None
+) -> dict[str, Ref]:
     """Pin what a training reads, as far as it is published: another repo, or a node among `published`."""
     found = {}
     for name, reading in node.reads.items():
+        if only not in (None, name):
+            continue
         if reading.node and reading.node in published:
             found[name] = published[reading.node]
         elif reading.repo:
@@ -50,15 +54,15 @@ def training_pairs(run: Run, node: Node, refs: Mapping[str, Ref]) -> Iterator[Pa
     return (view(row) for row in inputs.rows("pairs"))
 
 
-def pinned_lines(run: Run) -> list[str]:
+def pinned_lines(run: Run, refs: Mapping[str, Ref]) -> list[str]:
     """Say at which commits the one training reads what was named without a fixed revision."""
     (node,) = trainings(run)
-    lines = []
-    for name, ref in pinned_inputs(run, node, {}).items():
-        revision = node.reads[name].revision
-        if revision != ref.sha:
-            lines.append(f"{name}: {ref.repo}@{revision or 'main'} is {ref.repo}@{ref.sha}")
-    return lines
+    revisions = {name: node.reads[name].revision for name in refs}
+    return [
+        f"{name}: {ref.repo}@{revisions[name] or 'main'} is {ref.repo}@{ref.sha}"
+        for name, ref in refs.items()
+        if revisions[name] != ref.sha
+    ]
 
 
 def forecast_lines(run: Run, gpu: Gpu | None) -> list[str]:
