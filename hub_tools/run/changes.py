@@ -108,9 +108,13 @@ def _digests(shards: Sequence[Path]) -> tuple[Any, Any]:
     ids, rows = array("Q"), array("Q")
     for shard in shards:
         for batch in pq.ParquetFile(shard).iter_batches(batch_size=1000):
-            for row in batch.to_pylist():
-                ids.append(_number(str(row.get("id"))))
-                rows.append(_number(json.dumps(row, sort_keys=True, default=str)))
+            names = sorted(batch.schema.names)
+            if "id" not in names:
+                break
+            columns = [batch.column(name).to_pylist() for name in names]
+            for row_id, row in zip(batch.column("id").to_pylist(), zip(*columns, strict=True), strict=True):
+                ids.append(_number(str(row_id)))
+                rows.append(_number(repr((names, row))))
     return np.frombuffer(ids, dtype=np.uint64), np.frombuffer(rows, dtype=np.uint64)
 
 
