@@ -44,9 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory, hub: HubAddress) -> Path:
     """Where the sources lie of a recipe that was run to its end."""
     folder = tmp_path_factory.mktemp("played")
     recipe = small_recipe(folder, hub, "played")
-    recipe["endpoints"]["forward"]["concurrency"] = (
-        1  # else a score's last bits depend on what shares a batch
-    )
+    for endpoint in recipe["endpoints"].values():
+        endpoint["concurrency"] = 1  # what shares a batch may change the last bits of a probability
     done = backforth(hub, "run", str(write_recipe(folder, recipe)))
     assert done.returncode == 0, done.stderr
     return folder
