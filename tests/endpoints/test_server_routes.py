@@ -14,7 +14,7 @@ def test_info_names_the_model_its_adapters_and_the_limits(endpoint: Caller) -> N
     assert info["model_id"] == BASE
     assert info["max_total_tokens"] == 512
     assert list(info["adapters"]) == ["org/backward", "forward.v2"]
-    assert info["seed_is_batch_invariant"] is False
+    assert (info["max_best_of"], info["max_client_batch_size"]) == (2, 4)
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ping"])

@@ -41,13 +41,15 @@ class RunningBatch:
         self._make_room()
         self._mask[:, self._cache.extent.columns] = True
         used = self._mask[:, : self._cache.extent.columns + 1]
+        filler = [0] * (self.model.width(len(self.rows)) - len(self.rows))
         logits = self.model.forward(
-            torch.tensor([[row.ids[-1]] for row in self.rows], device=self.model.device),
+            self._column([row.ids[-1] for row in self.rows] + filler),
             None if bool(used.all()) else used[:, None, None, :],
-            torch.tensor([[row.length - 1] for row in self.rows], device=self.model.device),
+            self._column([row.length - 1 for row in self.rows] + filler),
             self._cache,
-            [row.job.request.adapter for row in self.rows],
-        )
+            [row.job.request.adapter for row in self.rows] + [None for _ in filler],
+            starts=used.int().argmax(-1).tolist() if self.model.steady else None,
+        )[: len(self.rows)]
         self._cache.advance()
         return list(_accept(self.rows, logits[:, -1]).items())
 
@@ -82,14 +84,27 @@ class RunningBatch:
         )
         return cache, logits
 
+    def _column(self, values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, device=self.model.device).unsqueeze(1)
+
     def _join(self, cache: Any, number: int, row: Row) -> None:
         length = len(row.job.request.prompt)
+        if self.rows and length > self._cache.extent.columns:
+            self._shift(length - self._cache.extent.columns)
         first = self._cache.join(cache, number, length)
         self._widen(self._cache.extent.columns)
         own = torch.zeros((1, self._mask.shape[1]), dtype=torch.bool, device=self.model.device)
         own[0, first : first + length] = True
         self._mask = torch.cat([self._mask, own])
         self.rows.append(row)
+
+    def _shift(self, columns: int) -> None:
+        """Keep every row's columns in one piece that ends with the batch's last."""
+        used = self._mask[:, : self._cache.extent.columns].clone()
+        self._cache.shift(columns)
+        self._widen(self._cache.extent.columns)
+        self._mask[:, :columns] = False
+        self._mask[:, columns : self._cache.extent.columns] = used
 
     def _make_room(self) -> None:
         columns = self._cache.extent.columns

@@ -41,7 +41,8 @@ class SlotLayer(DynamicLayer):  # type: ignore[misc]
         self.reserve(key_states, self.extent.rows, end)
         views = []
         for buffer, states in ((self.keys, key_states), (self.values, value_states)):
-            buffer[: self.extent.rows, :, start:end] = states
+            # Rows past the extent's only fill the batch up.
+            buffer[: self.extent.rows, :, start:end] = states[: self.extent.rows]
             views.append(buffer[: self.extent.rows, :, :end])
         return views[0], views[1]
 
@@ -87,6 +88,15 @@ class SlotCache(Cache):  # type: ignore[misc]
         self.extent.rows += 1
         self.extent.columns = end
         return end - length
+
+    def shift(self, columns: int) -> None:
+        """Move all rows to the right, so that a longer one can join and all still end in the same column."""
+        rows, old = self.extent.rows, self.extent.columns
+        for layer in self.layers:
+            layer.reserve(layer.keys, rows, old + columns)
+            for buffer in (layer.keys, layer.values):
+                buffer[:rows, :, columns : old + columns] = buffer[:rows, :, :old].clone()
+        self.extent.columns += columns
 
     def leave(self, row: int) -> None:
         """Drop a row; the last row takes its place."""

@@ -15,8 +15,7 @@ MAX_CLIENT_BATCH_SIZE = 4  # prompts in one `/v1/completions`, TGI's default
 def describe(model: LoadedModel, options: ServerOptions, version: str) -> dict[str, Any]:
     """TGI's keys, and ours (`adapters`, `seed_is_batch_invariant`, …) beside them.
 
-    A batch of another size adds the same numbers in another order, so a seeded answer is exactly the same
-    in any company only where requests are computed one by one (`max_batch_size` 1).
+    A seeded answer is the same in any company where rows are computed one by one, or are steady.
     """
     return {
         "model_id": model.source.name,
@@ -38,7 +37,7 @@ def describe(model: LoadedModel, options: ServerOptions, version: str) -> dict[s
         "sha": None,
         "docker_label": None,
         "adapters": {name: _described(source) for name, source in model.adapters.items()},
-        "seed_is_batch_invariant": options.max_batch_size == 1,
+        "seed_is_batch_invariant": options.max_batch_size == 1 or model.steady is not None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
@@ -15,6 +15,7 @@ from hub_tools.endpoints.server.adapters import RowAdapters
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
 from hub_tools.endpoints.server.placement import check_room, place
 from hub_tools.endpoints.server.source import Source, Sources
+from hub_tools.endpoints.server.steady import Logits, SteadyRows, steady_widths
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,11 @@ class LoadedModel:
     dtype: torch.dtype
     eos_ids: frozenset[int]
     max_total_tokens: int
+    steady: SteadyRows | None = None
+
+    def width(self, rows: int) -> int:
+        """How many rows to compute for so many: more, where that keeps their numbers the same."""
+        return self.steady.width(rows) if self.steady else rows
 
     def forward(
         self,
@@ -44,10 +50,16 @@ class LoadedModel:
         adapters: Sequence[str | None],
         *,
         every_position: bool = False,
+        starts: Sequence[int] | None = None,
     ) -> torch.Tensor:
-        """Logits of shape (rows, 1, vocabulary), or (rows, tokens, vocabulary) with `every_position`."""
+        """Logits of shape (rows, 1, vocabulary), or (rows, tokens, vocabulary) with `every_position`.
+
+        `starts` are the rows' first columns in the cache, for a model with `steady` rows.
+        """
+        if self.steady is not None:
+            self.steady.own(starts)
         if self.row_adapters is not None:
-            self.row_adapters.choose(adapters)
+            self.row_adapters.choose(adapters, self.device)
         output = self.network(
             input_ids=ids,
             attention_mask=mask,
@@ -74,7 +86,37 @@ def load(options: ServerOptions, sources: Sources) -> LoadedModel:
     if row_adapters is not None:
         row_adapters.attach(network)
     network.eval()
-    return LoadedModel(network, tokenizer, source, adapters, row_adapters, device, dtype, eos_ids, total)
+    model = LoadedModel(network, tokenizer, source, adapters, row_adapters, device, dtype, eos_ids, total)
+    return _steadied(model, options.max_batch_size)
+
+
+def _steadied(model: LoadedModel, full: int) -> LoadedModel:
+    """The model with steady rows, where they cost little and were seen to be steady."""
+    from transformers import DynamicCache
+
+    if model.device.type != "cpu" or full == 1:
+        return model
+    if model.row_adapters is not None and not model.row_adapters.steady:
+        return model
+
+    def logits_with(adapter: str | None) -> Logits:
+        def logits(tokens: Sequence[int]) -> torch.Tensor:
+            ids = torch.tensor(tokens).unsqueeze(1)
+            with torch.inference_mode():
+                return model.forward(
+                    ids, None, torch.zeros_like(ids), DynamicCache(), [adapter] * len(tokens)
+                )
+
+        return logits
+
+    config = model.network.config.get_text_config(decoder=True)
+    every = [logits_with(adapter) for adapter in (None, *model.adapters)]
+    widths = steady_widths(config, full, config.vocab_size, every)
+    if not widths:
+        return model
+    steady = SteadyRows(widths)
+    steady.install(model.network)
+    return replace(model, steady=steady)
 
 
 def _load_files(source: Source, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

@@ -52,7 +52,8 @@ class Service:
             tuple(model.adapters),
             model.max_total_tokens,
         )
-        budget = 1 if options.max_batch_size == 1 else _PREFILL_TOKENS[model.device.type]
+        alone = options.max_batch_size == 1 or model.steady is not None
+        budget = 1 if alone else _PREFILL_TOKENS[model.device.type]
         # A second tokenizer: a fast one cannot be used while another thread changes its settings.
         self.batcher = Batcher(model, deepcopy(tokenizer), options.max_batch_size, budget)
         self._tokenizing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
