@@ -173,7 +173,7 @@ class Recipe:
 
     def public(self) -> str:
         """Return the recipe as it is published: no folder of this machine in it."""
-        raw = yaml.safe_load(yaml.safe_dump(dict(self.raw)))
+        raw = yaml.safe_load(yaml.safe_dump(dict(self.raw), sort_keys=False))
         raw.pop("work", None)
         raw.get("hub", {}).pop("store", None)
         for settings in raw["stages"].values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from dataset_cards.escape import visible
 from hub_tools.cli import audit, dedicated, endpoint, hub, runs  # noqa: F401  (they add their verbs)
 from hub_tools.cli.app import app
 from hub_tools.errors import BackforthError
@@ -16,8 +17,11 @@ def main() -> None:
     try:
         app()
     except BackforthError as error:
-        typer.echo(f"error: {error}", err=True)
+        typer.echo(f"error: {visible(str(error))}", err=True)
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        typer.echo(f"error: {error}; what is published is safe, run again once that is mended", err=True)
+        typer.echo(
+            f"error: {visible(str(error))}; what is published is safe, run again once that is mended",
+            err=True,
+        )
         raise SystemExit(1) from None
