@@ -146,7 +146,8 @@ class Pool:
             raise self.stopped
         waiter = Waiter(asyncio.get_running_loop().create_future(), avoids)
         (self._again if avoids else self._fresh).append(waiter)
-        self._hand_out()
+        if avoids or len(self._fresh) in (1, AHEAD):  # with some waiting already there is no free place
+            self._hand_out()
         return await waiter.place
 
     def _release(self, replica: Replica) -> None:
@@ -173,13 +174,16 @@ class Pool:
         return replica.free > 0 and (self._most is None or self._in_flight < self._most)
 
     def _next(self, replica: Replica) -> Waiter | None:
-        """Take out who is next for a place there: what failed once goes first, elsewhere if it can."""
-        alone = not any(other.open for other in self.replicas if other is not replica)
+        """Take out who is next for a place there: what failed once goes first, and elsewhere if it can."""
+        others = [other for other in self.replicas if other.open and other is not replica]
         for waiter in self._again:
-            if alone or waiter.avoids is not replica:
+            if waiter.avoids is not replica or not others:
                 self._again.remove(waiter)
                 return waiter
-        return self._fresh.popleft() if self._fresh else None
+        if self._fresh:
+            return self._fresh.popleft()
+        elsewhere = any(other.free > 0 for other in others)
+        return self._again.popleft() if self._again and not elsewhere else None
 
     def _failed(self, replica: Replica, error: EndpointError) -> None:
         if not isinstance(error, Overloaded):

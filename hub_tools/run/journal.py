@@ -10,8 +10,7 @@ import asyncio
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,15 @@ class Journal:
         except BlockingIOError as error:
             self._lock.close()
             raise BackforthError(f"another run writes the journal {path}; wait for it, or end it") from error
-        with self._reported():
+        try:
             self._writer = self._connect()
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute("CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT)")
             self._reader = self._connect()
             self._reader.execute("SELECT key, value FROM answers LIMIT 1").fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
         self._waiting: list[tuple[str, str]] = []
         self._written: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
@@ -49,9 +50,11 @@ class Journal:
         Raises:
             BackforthError: the file is damaged.
         """
-        with self._reported():
+        try:
             found = self._reader.execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
             return dict(json.loads(found[0])) if found else None
+        except (sqlite3.Error, ValueError) as error:
+            raise self._unusable(error) from error
 
     async def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Store an answer and return once it is on disk.
@@ -99,11 +102,5 @@ class Journal:
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
 
-    @contextmanager
-    def _reported(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:
-            raise BackforthError(
-                f"the journal {self._path} cannot be used: {error}; delete it to ask again"
-            ) from error
+    def _unusable(self, error: Exception) -> BackforthError:
+        return BackforthError(f"the journal {self._path} cannot be used: {error}; delete it to ask again")
