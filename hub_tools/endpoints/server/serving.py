@@ -53,7 +53,8 @@ def _load(options: ServerOptions) -> Service:
     sources = find_sources(options)
     base = sources.base
     at = f" at {base.sha[:12]}" if base.sha else ""
-    beside = f" with {len(sources.adapters)} adapters" if sources.adapters else ""
+    count = len(sources.adapters)
+    beside = f" with {count} adapter{'s' if count > 1 else ''}" if count else ""
     print(f"loading {base.name}{at}{beside} …", file=sys.stderr, flush=True)
     # Imported this late, torch and transformers do not hold up the errors found so far.
     _quiet_libraries()

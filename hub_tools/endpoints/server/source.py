@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,10 @@ def _find(reference: str, files: list[str], what: str) -> Source:
 
 def _download(reference: str, files: list[str], what: str) -> Source:
     from huggingface_hub import HfApi, constants
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not sys.stderr.isatty():
+        disable_progress_bars()  # in a log they are nothing but noise
     repo, _, revision = reference.removeprefix("hf://").partition("@")
     api = HfApi()
     try:
