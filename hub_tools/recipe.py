@@ -218,11 +218,11 @@ def _override(raw: dict[str, Any], override: str) -> None:
         )
     place: Any = raw
     for key in parts[:-1]:
-        if place.get(key) is None:
-            place[key] = {}
+        section = {} if place.get(key) is None else place[key]
+        if not isinstance(section, dict):
+            raise RecipeError(f"--set {override}: {key} holds {section!r}, not a section")
+        place[key] = dict(section)  # its own: a YAML alias shares it with others
         place = place[key]
-        if not isinstance(place, dict):
-            raise RecipeError(f"--set {override}: {key} holds {place!r}, not a section")
     try:
         place[parts[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:

@@ -112,3 +112,11 @@ def test_an_override_reaches_its_place_and_the_published_recipe_holds_no_folder(
     assert "max_pairs: 7" in recipe.public()
     assert str(tmp_path) not in recipe.public()
     assert "secret" not in recipe.public()
+
+
+def test_an_override_changes_one_node_of_those_that_share_their_settings_by_an_alias(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("namespace: a\nstages: {one: &shared {stage: seed, max_pairs: 1}, two: *shared}\n")
+    stages = load(path, ["stages.one.max_pairs=2"]).file.stages
+    assert (stages["one"] or {})["max_pairs"] == 2
+    assert (stages["two"] or {})["max_pairs"] == 1
