@@ -44,6 +44,8 @@ def report_body(
     page.section("The run, node by node", tables.funnel(nodes))
     if any(sum(node.rejects.values()) for node in nodes):
         page.section("Rows left out, by node", tables.rejects(nodes), "rejects", figures.outcomes(nodes))
+    if any(node.forecast for node in nodes):
+        page.section("The forecast beside the fact", tables.forecasts(nodes))
     for name, found in scores.items():
         png = plots.score_histogram(found)
         page.section(f"Scores of the judged pairs in {name}", tables.scores(found), f"scores-{name}", png)

@@ -93,6 +93,31 @@ def _summary(found: Summary) -> list[str]:
     return [f"{found.mean:.0f}", f"{found.median:.0f}", f"{found.p90:.0f}", count(found.max)]
 
 
+def forecasts(nodes: Sequence[NodeSummary]) -> str:
+    """Return what a pilot forecast for each node beside what it was."""
+    rows = [
+        [
+            cell(node.node),
+            cell(measure.replace("_", " ")),
+            _amount(measure, mean),
+            f"{_amount(measure, low)} to {_amount(measure, high)}",
+            _amount(measure, node.facts[measure]),
+            "yes" if low <= node.facts[measure] <= high else "no",
+        ]
+        for node in nodes
+        for measure, (low, mean, high) in node.forecast.items()
+        if measure in node.facts
+    ]
+    return table(["Node", "Measure", "Forecast", "90 % interval", "Fact", "Inside"], rows, texts=2)
+
+
+def _amount(measure: str, value: float) -> str:
+    """Return hours as people say them, dollars with their cents, and all else as a whole number."""
+    if measure == "hours":
+        return duration(3600 * value)
+    return f"{value:,.2f}" if measure == "dollars" else count(round(value))
+
+
 def losses(nodes: Sequence[NodeSummary]) -> str:
     """Return the course of every training's loss, in nats a token."""
     rows = [

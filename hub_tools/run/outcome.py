@@ -33,6 +33,7 @@ class Made:
     read: int = 0
     statistics: Statistics = field(default_factory=Statistics)
     spent: Spent | None = None
+    forecast: Mapping[str, Any] | None = None
     endpoint: str | None = None
     extras: Extras = field(default_factory=Extras)
     model: Model | None = None
@@ -60,6 +61,8 @@ class Made:
                 "completion_tokens": self.spent.completion_tokens,
                 "endpoint": self.endpoint,
             }
+        if self.forecast:
+            record["forecast"] = dict(self.forecast)
         if self.model:
             record["losses"] = [[step, loss] for step, loss in self.model.losses]
             record["counts"] = dict(self.model.counts)

@@ -55,7 +55,24 @@ def _summary(name: str, inputs: Inputs) -> NodeSummary:
         rejects=run["rejects"],
         seconds=run["seconds"],
         losses=[(step, loss) for step, loss in run.get("losses", [])],
+        forecast=run["forecast"]["measures"] if run.get("forecast") else {},
+        facts=_facts(run),
     )
+
+
+def _facts(run: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a pilot would have forecast: dollars at the price that it was told."""
+    spent, hours = run.get("generation", {}), run["seconds"] / 3600
+    facts = {"rows": run["read"], "hours": hours} | {
+        name: spent[name] for name in ("requests", "prompt_tokens", "completion_tokens") if name in spent
+    }
+    price = (run.get("forecast") or {}).get("price")
+    if price and spent:
+        tokens = [
+            spent[f"{kind}_tokens"] * price[f"per_million_{kind}_tokens"] for kind in ("prompt", "completion")
+        ]
+        facts["dollars"] = sum(tokens) / 1e6 + hours * price["per_hour"]
+    return facts
 
 
 def _lengths(name: str, inputs: Inputs) -> PairLengths | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from markdown_it import MarkdownIt
 from run_samples import LENGTHS, NODES, SCORES, curve, node
@@ -87,3 +89,19 @@ def test_a_name_breaks_no_table(text: str) -> None:
     assert rows(tables.rejects(nodes))[0][:2] == [shown] * 2
     assert rows(tables.losses(nodes))[0][0] == shown
     assert rows(tables.lengths({text: PairLengths()}))[0][0] == shown
+
+
+def test_the_forecast_stands_beside_the_fact_and_says_whether_it_held() -> None:
+    told = {
+        "requests": [90, 100, 120],
+        "hours": [0.5, 1.0, 1.5],
+        "dollars": [1.0, 2.0, 3.0],
+        "rows": [1, 1, 1],
+    }
+    facts = {"requests": 121, "hours": 1.25, "dollars": 2.5}
+    piloted = replace(node("rewrite", 27), forecast=told, facts=facts)
+    assert rows(tables.forecasts([node("seed", 3), piloted])) == [
+        ["rewrite", "requests", "100", "90 to 120", "121", "no"],
+        ["rewrite", "hours", "1 h 0 min", "30 min 0 s to 1 h 30 min", "1 h 15 min", "yes"],
+        ["rewrite", "dollars", "2.00", "1.00 to 3.00", "2.50", "yes"],
+    ]
