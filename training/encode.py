@@ -61,16 +61,29 @@ def encode_prompt(tokenizer: Any, pair: Pair) -> list[int]:
 def encode_pair(tokenizer: Any, pair: Pair, max_length: int) -> Example | None:
     """Encode one pair; None where the prompt alone fills `max_length`.
 
-    The last label is the end-of-sequence token, so that the model learns to stop, unless the pair was cut.
+    The prompt's tokens are those that an endpoint sends. The last label is the end-of-sequence token, so that
+    the model learns to stop, unless the pair was cut.
     """
     prompt = encode_prompt(tokenizer, pair)
+    whole = prompt + _completion(tokenizer, pair, prompt)
+    ids = whole[:max_length]
+    if len(ids) <= len(prompt):
+        return None
+    labels = [IGNORED] * len(prompt) + ids[len(prompt) :]
+    return Example(pair.id, ids, labels, truncated=len(ids) < len(whole))
+
+
+def _completion(tokenizer: Any, pair: Pair, prompt: list[int]) -> list[int]:
+    """Return what follows the prompt, to the end-of-sequence token."""
     whole = _apply(tokenizer, pair.prompt + pair.completion, add_generation_prompt=False)
     start = sum(1 for _ in takewhile(lambda both: both[0] == both[1], zip(prompt, whole, strict=False)))
-    whole = whole[:start] + _end_at_eos(whole[start:], tokenizer.eos_token_id)
-    ids = whole[:max_length]
-    if len(ids) <= start:
-        return None
-    return Example(pair.id, ids, [IGNORED] * start + ids[start:], truncated=len(ids) < len(whole))
+    rest = _end_at_eos(whole[start:], tokenizer.eos_token_id)
+    overhang, text = tokenizer.decode(prompt[start:]), tokenizer.decode(rest[:-1])
+    if not overhang or not text.startswith(overhang):
+        return rest
+    # A token of the whole spans the place where the prompt ends, such as a space and the first word.
+    after = tokenizer.encode(text[len(overhang) :], add_special_tokens=False, split_special_tokens=True)
+    return [*after, rest[-1]]
 
 
 def _apply(tokenizer: Any, messages: Any, *, add_generation_prompt: bool) -> list[int]:

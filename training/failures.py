@@ -28,6 +28,20 @@ def explained(folder: Path) -> Iterator[None]:
         raise failure
 
 
+@contextmanager
+def written_whole() -> Iterator[None]:
+    """Raise a TrainingError where the trained model cannot be written."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(
+            f"the trained model could not be written ({one_line(error)}); free room on the disk and start "
+            "again: nothing is trained twice"
+        ) from error
+
+
 def release_memory() -> None:
     """Give back what nobody refers to any more."""
     import torch

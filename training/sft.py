@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from training import checkpoints, methods
 from training.encode import Encoded, encode_pairs
 from training.errors import OutOfMemory, TrainingError
-from training.failures import explained
+from training.failures import explained, written_whole
 from training.heldout import split
 from training.layout import lay_out
 from training.process import keep_freed_memory, plainly_on_cpu, quiet, torch_threads, wait_passively
@@ -113,7 +113,8 @@ def train_here(job: Job, watcher: Watcher) -> Trained:
         with explained(job.checkpoints):
             trained, main = _fit(job, watcher, tokenizer, encoded, held_out)
         if main:
-            _write(trained, job)
+            with written_whole():
+                _write(trained, job)
     return trained
 
 
