@@ -17,6 +17,7 @@ from hub_tools.hub.repository import Hub
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
 from hub_tools.records import Rejected, Row
+from hub_tools.run import forecast
 from hub_tools.run.generate import Generator
 from hub_tools.run.graph import Graph, Node
 from hub_tools.run.inputs import NodeInputs
@@ -81,6 +82,8 @@ class Runner:
         finally:
             journal.close()
         made.spent, made.endpoint = generator.spent, asked.kind
+        key = forecast.content_key(node, model.uri, self._prompts, self._recipe.file.seed)
+        made.forecast = forecast.load(work, key)
         self._choose(task, made, work)
 
     def _write(self, rows: Iterable[Row | Rejected], made: Made, work: Path, tick: Tick | None) -> None:
