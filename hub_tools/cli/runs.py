@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -21,18 +21,47 @@ def run(
         str | None, typer.Option(help="Run this node alone; what it reads must be published.")
     ] = None,
     overrides: SetOption = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(help="Ask models in tasks: `local`, `slurm`, `ray` or `jobs` (Hugging Face Jobs)."),
+    ] = None,
+    tasks: Annotated[
+        int | None, typer.Option(help="Into how many tasks a stage's rows are split; lost ones run again.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many tasks run at once.")] = None,
+    shared: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder that all machines see: a path, or an address such as hf:// or s3://; the recipe's "
+            "`work` by default."
+        ),
+    ] = None,
+    executor_settings: Annotated[
+        Optional[list[str]],  # noqa: UP045  (typer reads it)
+        typer.Option(
+            "--executor-set",
+            help="Setting of datatrove's executor, such as `partition=main`; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Run a recipe: every node whose fingerprint is not published yet, in order.
 
     Nothing is lost when it is stopped or killed: run it again and it goes on. A node that is up to date does
     not run.
     """
+    from hub_tools.errors import RecipeError
     from hub_tools.recipe import load
+    from hub_tools.run.executors.scale import Scale
     from hub_tools.run.run import Run
     from hub_tools.run.summary import print_next, print_outcomes
 
+    scale = None
+    if executor:
+        scale = Scale.parse(executor, tasks, workers, shared, executor_settings or [])
+    elif tasks or workers or shared or executor_settings:
+        raise RecipeError("--tasks, --workers, --shared and --executor-set go with --executor")
     bound = Run(load(recipe, overrides or []))
-    outcomes = list(bound.run(only))
+    outcomes = list(bound.run(only, scale))
     out = console()
     if all(outcome.state == "up to date" for outcome in outcomes):
         out.print("Everything is up to date: every fingerprint is on the Hub, and nothing ran.")

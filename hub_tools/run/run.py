@@ -14,13 +14,14 @@ from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import EMBEDDED, Recipe
 from hub_tools.run.cards import Facts
+from hub_tools.run.executors.scale import Scale
 from hub_tools.run.graph import Graph, Node, build
 from hub_tools.run.lock import locked
 from hub_tools.run.outcome import Outcome
 from hub_tools.run.pinning import Pinned, Pinner, short
 from hub_tools.run.progress import Display
 from hub_tools.run.publish import Publisher
-from hub_tools.run.runner import Runner, clean
+from hub_tools.run.runner import Runner
 from hub_tools.run.serving import Serving
 
 
@@ -61,8 +62,8 @@ class Run:
             pinned, found = self._look(node)
             yield Step(node, pinned.fingerprint, found, None)
 
-    def run(self, only: str | None = None) -> Iterator[Outcome]:
-        """Run what is not up to date, in order; with `only`, that node alone.
+    def run(self, only: str | None = None, scale: Scale | None = None) -> Iterator[Outcome]:
+        """Run what is not up to date, in order; with `only`, that node alone; with `scale`, in tasks.
 
         Raises:
             BackforthError: with one line that says what is wrong; what was published stays, and `run` goes on
@@ -72,11 +73,13 @@ class Run:
             raise RecipeError(
                 f"--only {only}: there is no such node; there are {', '.join(self.graph.nodes)}"
             )
+        if scale:
+            scale.check(self.recipe, self.graph)
         self.hub.check_access(self.recipe.file.namespace)
         self._pinner.check()
         say = self.display.say
         with Serving(self.recipe, self.hub, self.work, say) as serving, self.display.live():
-            runner = Runner(self.recipe, self.graph, self.hub, self.prompts, serving)
+            runner = Runner(self.recipe, self.graph, self.hub, self.prompts, serving, scale)
             facts = Facts(self.recipe, self.graph, self.hub, self.prompts, self._pinner)
             publisher = Publisher(self.recipe, self.hub, self.prompts, facts)
             checked = False
@@ -135,7 +138,7 @@ class Run:
             progress = self.display.node(node.name)
             made = runner.run(node, pinned, work, progress)
             ref, statement = publisher.publish(made, progress)
-            clean(work)
+            runner.clean(node, work)
         self._pinner.published[node.name] = ref
         outcome = Outcome.of(node.name, "ran", ref, statement)
         progress.finish(

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
 from hub_tools.records import Rejected, Row
 from hub_tools.run import forecast
-from hub_tools.run.generate import Generator
+from hub_tools.run.executors.job import Job, gathered
+from hub_tools.run.executors.scale import TASKS, Scale, Spreader, tasks_folder
+from hub_tools.run.generate import Asked, Generator, Spent
 from hub_tools.run.graph import Graph, Node
 from hub_tools.run.inputs import NodeInputs
 from hub_tools.run.journal import Journal
@@ -32,12 +35,21 @@ from hub_tools.stages.registry import Ask, AskConfig, Build, Extras, Tick, Trans
 class Runner:
     """Runs nodes of one recipe; it knows nothing of what the stages are about."""
 
-    def __init__(self, recipe: Recipe, graph: Graph, hub: Hub, prompts: Prompts, serving: Serving) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        graph: Graph,
+        hub: Hub,
+        prompts: Prompts,
+        serving: Serving,
+        scale: Scale | None = None,
+    ) -> None:
         self._recipe = recipe
         self._graph = graph
         self._hub = hub
         self._prompts = prompts
         self._serving = serving
+        self._scale = scale
 
     def run(self, node: Node, pinned: Pinned, work: Path, tick: Tick) -> Made:
         """Run a node's stage; what it makes lies in `work` until `clean` is called.
@@ -59,6 +71,13 @@ class Runner:
         made.seconds = time.monotonic() - began
         return made
 
+    def clean(self, node: Node, work: Path) -> None:
+        """Delete what a published node left behind, but for the journals of answers."""
+        for entry in work.iterdir():
+            if entry.is_dir() and entry.name != TASKS:
+                shutil.rmtree(entry)
+        tasks_folder(self._scale, self._recipe, node.name, work).clean()
+
     def _build(self, task: Build, inputs: NodeInputs, made: Made) -> None:
         model = task.build(inputs)
         made.model = model
@@ -74,6 +93,18 @@ class Runner:
         (name,) = node.reads
         inputs.tick(total=inputs.count(name), note=f"asking {model.repo}")
         asked = self._serving.asked(node.asks, model)
+        made.endpoint = asked.kind
+        if self._scale:
+            self._spread(self._scale, inputs, made, work, asked)
+        else:
+            self._ask(task, inputs, made, work, asked)
+        key = forecast.content_key(node, model.uri, self._prompts, self._recipe.file.seed)
+        made.forecast = forecast.load(work, key)
+        self._choose(task, made, work)
+
+    def _ask(self, task: Ask[Any, Any], inputs: NodeInputs, made: Made, work: Path, asked: Asked) -> None:
+        node, (name,) = made.node, made.node.reads
+        assert isinstance(node.config, AskConfig)
         journal = Journal(work / "journal.sqlite")
         try:
             generator = Generator(node.stage.name, self._recipe.file.seed, node.config, task, asked, journal)
@@ -81,10 +112,24 @@ class Runner:
             self._write(generator.outcomes(inputs.rows(name)), made, work, None)
         finally:
             journal.close()
-        made.spent, made.endpoint = generator.spent, asked.kind
-        key = forecast.content_key(node, model.uri, self._prompts, self._recipe.file.seed)
-        made.forecast = forecast.load(work, key)
-        self._choose(task, made, work)
+        made.spent = generator.spent
+
+    def _spread(self, scale: Scale, inputs: NodeInputs, made: Made, work: Path, asked: Asked) -> None:
+        """Ask in tasks, on other machines perhaps, and write what they made as one."""
+        node, (name,) = made.node, made.node.reads
+        assert isinstance(node.config, AskConfig)
+        record = inputs.kind(name)
+        assert isinstance(record, type)
+        above = tasks_folder(scale, self._recipe, node.name, work)
+        spreader = Spreader(scale, above, node.name, made.pinned.fingerprint)
+        tasks = spreader.split(inputs.rows(name), record, inputs.count(name), inputs.tick)
+        shared = replace(asked, concurrency=spreader.at_once(asked, tasks))
+        texts = self._prompts.texts(node.stage.prompts)
+        job = Job.of(node.stage.name, node.config, texts, self._recipe.file.seed, tasks, shared)
+        spreader.run(job, asked.token, inputs.tick)
+        made.spent = Spent()
+        rows = gathered(spreader.folder, job, work / "gathered", made.spent, f"stages.{node.name}")
+        self._write(rows, made, work, None)
 
     def _write(self, rows: Iterable[Row | Rejected], made: Made, work: Path, tick: Tick | None) -> None:
         """Write rows and rejects to shards, and count every one."""
@@ -133,10 +178,3 @@ class Runner:
             made.files = {**made.files, **writer.close()}
             first, *rest = made.rows.items()
             made.rows = dict([first, ("kept", writer.rows), *rest])
-
-
-def clean(work: Path) -> None:
-    """Delete what a published node left in its work folder, but for the journal of answers."""
-    for entry in work.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)

@@ -34,6 +34,39 @@ class Served:
     adapter: Ref | None
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the replicas of an endpoint must say that they serve; plain values, so that tasks take it along.
+
+    A `mounted` model is one whose name a dedicated endpoint does not know; its service says what it is.
+    """
+
+    endpoint: str
+    base: str
+    base_sha: str
+    adapter: str | None
+    mounted: bool
+
+    def __call__(self, info: Info) -> None:
+        """Check one replica.
+
+        Raises:
+            WrongModel: it serves something else.
+        """
+        if self.mounted and info.model_id == MOUNTED:
+            return
+        if info.model_id not in (self.base, self.adapter):
+            raise WrongModel(
+                f"serves {info.model_id}, and endpoints.{self.endpoint} of the recipe asks for {self.base}; "
+                f"serve that model there"
+            )
+        if info.model_sha and info.model_id == self.base and info.model_sha != self.base_sha:
+            raise WrongModel(
+                f"serves {info.model_id} at {info.model_sha[:12]}, and endpoints.{self.endpoint} of the "
+                f"recipe asks for revision {self.base_sha[:12]}; start it with that revision"
+            )
+
+
 class Serving:
     """The endpoints of one run; use it as a context manager, since it ends what it started: processes, and
     dedicated endpoints, of which `say` tells.
@@ -87,11 +120,8 @@ class Serving:
             token = token or self.hired.service.token_for(urls[0])
         elif not urls:
             urls, token = [self._embedded(served)], None
-
-        def check(info: Info) -> None:
-            if not (section.dedicated and info.model_id == MOUNTED):  # its service says what that is
-                _check_model(name, info, served)
-
+        adapter = served.adapter.repo if served.adapter else None
+        check = Expected(name, served.base, served.base_sha, adapter, mounted=bool(section.dedicated))
         info = self._info(name, urls, token, check)
         own_name = not section.dedicated and (served.adapter or info.kind == "openai")
         return Asked(
@@ -176,19 +206,6 @@ class Serving:
             raise EndpointDown(
                 f"endpoints.{name}: {error}; serve {model} there, or mend endpoints.{name}.url"
             ) from error
-
-
-def _check_model(name: str, info: Info, served: Served) -> None:
-    if info.model_id not in (served.base, served.adapter.repo if served.adapter else None):
-        raise WrongModel(
-            f"serves {info.model_id}, and endpoints.{name} of the recipe asks for {served.base}; serve that "
-            f"model there"
-        )
-    if info.model_sha and info.model_id == served.base and info.model_sha != served.base_sha:
-        raise WrongModel(
-            f"serves {info.model_id} at {info.model_sha[:12]}, and endpoints.{name} of the recipe asks for "
-            f"revision {served.base_sha[:12]}; start it with that revision"
-        )
 
 
 def _token() -> str | None:
