@@ -16,7 +16,14 @@ from typing import Any
 import pytest
 from fake_inference_endpoints import FakeService, inference_endpoints
 from fault_server import serving
+from huggingface_hub import constants
 from run_support import BASE, ROOT, HubAddress, client, documents, write_lines, write_recipe
+
+from hub_tools.endpoints import dedicated
+from hub_tools.endpoints.dedicated import Dedicated
+from hub_tools.hub.repository import Hub, Ref
+from hub_tools.recipe import load
+from hub_tools.run.dedicated import Hired
 
 PROGRAM = ROOT / "tests" / "run" / "dedicated_program.py"
 
@@ -205,6 +212,87 @@ def test_an_endpoint_that_cannot_be_paused_is_shouted_about_and_stays_on_record(
         code, _, said = place.run("endpoint", "pause", name, "--namespace", "demo")
     assert (code, place.states) == (0, ["paused"])
     assert "it cost about $" in said
+
+
+def test_an_endpoint_that_does_not_come_up_is_ended_when_the_run_is(
+    workplace: Callable[[str], Workplace],
+) -> None:
+    place = workplace("http://127.0.0.1:9")
+    place.service.becomes = "failed"
+    code, _, said = place.run()
+    assert code == 1
+    assert "is failed" in said
+    assert place.states == ["paused"]
+    place.service.becomes = "initializing"
+    process = place.start("run", str(place.recipe))
+    assert process.stderr is not None
+    while "initializing" not in (line := process.stderr.readline()):
+        assert line, "the run ended before its endpoint was up"
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert place.states == ["paused"]
+    assert "is paused after" in said
+
+
+def test_an_endpoint_that_fell_asleep_between_two_stages_is_woken(
+    workplace: Callable[[str], Workplace], hub: HubAddress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(dedicated, "POLL", 0.02)
+    with serving() as server:
+        place = workplace(server.url)
+        monkeypatch.setattr(constants, "INFERENCE_ENDPOINTS_ENDPOINT", place.service.address)
+        hired = Hired(load(place.recipe), Hub(hub.endpoint, hub.token), lambda _: None)
+        model = Ref("model", BASE, "a" * 40)
+        assert hired.url("backward", model) == server.url
+        (name,) = place.service.endpoints
+        Dedicated(hub.token, "demo").api.scale_to_zero_inference_endpoint(name, namespace="demo")
+        assert place.states == ["scaledToZero"]
+        assert hired.url("backward", model) == server.url
+        assert place.service.calls["POST resume"] == 1
+        hired.end(failed=False)
+    assert place.states == ["paused"]
+
+
+def test_a_person_brings_an_endpoint_up_and_a_run_leaves_it_up(workplace: Callable[[str], Workplace]) -> None:
+    with serving() as server:
+        server.about = {"model_id": "/repository", "router": "t"}
+        place = workplace(server.url)
+        code, out, said = place.run(
+            "endpoint", "up", BASE, "--instance", "nvidia-l4-x1", "--namespace", "demo"
+        )
+        assert (code, out.strip()) == (0, server.url), said
+        (name,) = place.service.endpoints
+        assert f"{name} costs up to $0.80 an hour until `backforth endpoint pause {name}`" in said
+        code, _, said = place.run()
+        assert code == 0, said
+        assert "this run leaves it as it is" in said
+        assert place.states == ["running"]
+        code, _, said = place.run("endpoint", "down", name, "--namespace", "demo")
+        assert code == 0
+        assert not place.service.endpoints
+        code, _, said = place.run("endpoint", "resume", name, "--namespace", "demo")
+        assert (code, said) == (
+            1,
+            f"error: demo has no endpoint {name}; `backforth endpoint status` lists them\n",
+        )
+
+
+def test_a_pilot_pays_for_its_endpoint_only_while_it_asks(workplace: Callable[[str], Workplace]) -> None:
+    with serving() as server:
+        server.about = {"model_id": "/repository", "router": "t"}
+        place = workplace(server.url)
+        assert place.run("run", str(place.recipe), "--only", "responses")[0] == 0
+        assert not place.service.endpoints
+        code, out, said = place.run("plan", str(place.recipe), "--pilot", "3")
+        assert code == 0, said
+        assert server.requests.total() == 3
+        assert place.states == ["paused"]
+    line = next(
+        line for line in out.splitlines() if line.strip().startswith("backtranslate") and "/" not in line
+    )
+    assert not line.rstrip().endswith("-"), "the service's own price was used"
+    assert re.search(r"backtranslate +6 +6 +18 +12 ", line)
 
 
 def test_what_cannot_be_hired_is_said_before_anything_runs(workplace: Callable[[str], Workplace]) -> None:
