@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
@@ -68,21 +68,48 @@ def _builders(record: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((name, builder(hint)) for name, hint in _hints(record).items())
 
 
-def read_rows(record: type[T], shards: Iterable[Path], origin: str) -> Iterator[T]:
-    """Stream records out of Parquet shards, in order; `origin` names the dataset in errors.
+def read_rows(record: type[T], shards: Iterable[Path], origin: str, start: int = 0) -> Iterator[T]:
+    """Stream records out of Parquet shards, in order, from position `start` on; `origin` names the dataset in
+    errors.
 
     Raises:
         DataError: a shard lacks a column that the record has.
     """
+    for first, parquet, group in _row_groups(record, shards, origin):
+        rows = parquet.metadata.row_group(group).num_rows
+        if first + rows > start:
+            skip = max(0, start - first)
+            names = arrow_schema(typing.cast("Any", record)).names
+            for batch in parquet.iter_batches(batch_size=256, row_groups=[group], columns=names):
+                if skip < batch.num_rows:
+                    for values in batch.slice(skip).to_pylist():
+                        yield from_columns(record, values)
+                skip = max(0, skip - batch.num_rows)
+
+
+def pick_rows(record: type[T], shards: Iterable[Path], origin: str, positions: Sequence[int]) -> Iterator[T]:
+    """Yield the records at some positions, which must be in order; other row groups are not read."""
+    wanted = list(positions)
+    for first, parquet, group in _row_groups(record, shards, origin):
+        rows = parquet.metadata.row_group(group).num_rows
+        inside = [at - first for at in wanted if first <= at < first + rows]
+        if inside:
+            names = arrow_schema(typing.cast("Any", record)).names
+            for values in parquet.read_row_group(group, columns=names).take(inside).to_pylist():
+                yield from_columns(record, values)
+
+
+def _row_groups(record: type, shards: Iterable[Path], origin: str) -> Iterator[tuple[int, Any, int]]:
+    """Yield every row group of the shards: the position of its first row, its file, its number there."""
     import pyarrow.parquet as pq
 
-    names = arrow_schema(typing.cast("Any", record)).names
+    first = 0
     for shard in shards:
         parquet = pq.ParquetFile(shard)
-        missing = [name for name in names if name not in parquet.schema_arrow.names]
+        found = parquet.schema_arrow.names
+        missing = [name for name in arrow_schema(typing.cast("Any", record)).names if name not in found]
         if missing:
-            found = ", ".join(parquet.schema_arrow.names)
-            raise DataError(f"{origin} lacks the column {missing[0]!r}; it has {found}")
-        for batch in parquet.iter_batches(batch_size=256, columns=names):
-            for values in batch.to_pylist():
-                yield from_columns(record, values)
+            raise DataError(f"{origin} lacks the column {missing[0]!r}; it has {', '.join(found)}")
+        for group in range(parquet.num_row_groups):
+            yield first, parquet, group
+            first += parquet.metadata.row_group(group).num_rows

@@ -25,7 +25,11 @@ class Prompts:
         if texts is not None:
             loader = DictLoader({f"{name}.jinja": text for name, text in texts.items()})
         self._environment = SandboxedEnvironment(
-            loader=loader, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+            loader=loader,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,  # a run renders the templates that it began with
         )
 
     def render(self, name: str, **variables: str) -> str:

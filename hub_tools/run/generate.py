@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Steps
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, NamedTuple
 
 from hub_tools.endpoints.client import EndpointClient
@@ -21,6 +22,7 @@ from hub_tools.errors import BackforthError
 from hub_tools.recipe import StopWhen
 from hub_tools.records import Generation, Messages, Rejected, Row
 from hub_tools.run.journal import Journal
+from hub_tools.run.mark import Mark
 from hub_tools.run.watch import Watch
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject, Tick, rejected
 
@@ -100,9 +102,9 @@ class Generator:
     journal: Journal
     spent: Spent = field(default_factory=Spent)
 
-    async def ask_all(self, rows: Iterable[Row], tick: Tick) -> None:
+    async def ask_all(self, rows: Iterable[Row], tick: Tick, mark: Mark | None = None) -> None:
         """Get every row to its last answer, with as many in flight as the endpoint takes, and few more in
-        memory.
+        memory. With a mark, `rows` are those that it leaves, in its order.
 
         Raises:
             BackforthError: the endpoint is down, too many rows go wrong, or the journal cannot be written.
@@ -110,25 +112,29 @@ class Generator:
         """
         watch = Watch(self.stage, self.asked.stop_when)
 
-        async def settle(talk: Talk, found: Open | Settled) -> None:
+        async def settle(position: int, talk: Talk, found: Open | Settled) -> None:
             try:
                 while isinstance(found, Open):
                     found = self._go_on(talk, await self._entry(*found, pool))
                 tick(1, rejected=isinstance(found.outcome, Rejected))
+                if mark:
+                    mark.settle(position, final=not _asked_again(found.outcome))
                 watch.row(*found)
                 watch.endpoint(pool)
             except BackforthError as error:
                 pool.stop(error)
 
         async with self.asked.pool() as pool, asyncio.TaskGroup() as crew:
-            for number, row in enumerate(rows):
+            for number, (position, row) in enumerate(
+                zip(mark.positions() if mark else count(), rows, strict=False)
+            ):
                 talk = self._talk(row, Spent())
                 found = self._go_on(talk, None, not_final=ASKED_AGAIN)
                 if isinstance(found, Open):
-                    crew.create_task(settle(talk, found))
+                    crew.create_task(settle(position, talk, found))
                     await pool.hungry()
                 else:
-                    await settle(talk, found)
+                    await settle(position, talk, found)
                 if number % BREATH == 0:
                     await asyncio.sleep(0)
                 if pool.stopped:
@@ -252,3 +258,8 @@ def request_seed(run_seed: int, stage: str, row_id: str, attempt: int) -> int:
     """Derive a request's seed, 0 to 2^31 - 1: the same question is sampled the same way in every run."""
     digest = hashlib.sha256(f"{run_seed}\0{stage}\0{row_id}\0{attempt}".encode()).digest()
     return int.from_bytes(digest[:4]) >> 1
+
+
+def _asked_again(outcome: Row | Rejected) -> bool:
+    """Whether the next run asks again about a row."""
+    return isinstance(outcome, Rejected) and outcome.reason in ASKED_AGAIN

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hub_tools.columns import read_rows
+from hub_tools.columns import pick_rows, read_rows
 from hub_tools.errors import DataError
 from hub_tools.hub.provenance import PROVENANCE, Statement
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.run.graph import Graph, Node, Reading
+from hub_tools.run.mark import Mark
 from hub_tools.run.pinning import Pinned
 from hub_tools.stages.registry import Tick
 
@@ -32,6 +33,14 @@ class NodeInputs:
         kind = self.kind(name)
         assert isinstance(kind, type), "only inputs with a record type have rows"
         return read_rows(kind, self._shards(name), self._origin(name))
+
+    def left(self, name: str, mark: Mark) -> Iterator[Any]:
+        """Stream the rows of an input that a mark leaves: those to ask again, then all from its start."""
+        kind = self.kind(name)
+        assert isinstance(kind, type), "only inputs with a record type have rows"
+        shards, origin = self._shards(name), self._origin(name)
+        yield from pick_rows(kind, shards, origin, mark.again)
+        yield from read_rows(kind, shards, origin, mark.start)
 
     def names(self) -> Sequence[str]:
         """Return the names of all inputs."""

@@ -36,11 +36,13 @@ class Journal:
             self._writer.execute("PRAGMA journal_mode=WAL")
             self._writer.execute("PRAGMA synchronous=FULL")
             self._writer.execute("CREATE TABLE IF NOT EXISTS answers(key TEXT PRIMARY KEY, value TEXT)")
+            self._writer.execute("CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value TEXT)")
             self._reader = self._connect()
             self._reader.execute("SELECT key, value FROM answers LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         self._waiting: list[tuple[str, str]] = []
+        self._mark: tuple[str, str] | None = None
         self._written: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[None] | None = None
 
@@ -55,6 +57,18 @@ class Journal:
             return dict(json.loads(found[0])) if found else None
         except (sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
+
+    def mark(self, name: str) -> str | None:
+        """Return the mark of that name, or None."""
+        try:
+            found = self._reader.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+        except sqlite3.Error as error:
+            raise self._unusable(error) from error
+        return str(found[0]) if found else None
+
+    def set_mark(self, name: str, value: str) -> None:
+        """Set a mark; it is written with the next answers."""
+        self._mark = (name, value)
 
     async def put(self, key: str, value: Mapping[str, Any]) -> None:
         """Store an answer and return once it is on disk.
@@ -72,10 +86,10 @@ class Journal:
     async def _write(self) -> None:
         """Write what waits, and what came to wait meanwhile, until nothing does."""
         while self._written:
-            batch, written = self._waiting, self._written
-            self._waiting, self._written = [], None
+            batch, mark, written = self._waiting, self._mark, self._written
+            self._waiting, self._mark, self._written = [], None, None
             try:
-                await asyncio.to_thread(self._commit, batch)
+                await asyncio.to_thread(self._commit, batch, mark)
             except sqlite3.Error as error:
                 what = f"the journal {self._path} cannot be written: {error}"
                 written.set_exception(BackforthError(f"{what}; what it holds is safe, run again"))
@@ -83,10 +97,12 @@ class Journal:
                 written.set_result(None)
         self._writing = None
 
-    def _commit(self, batch: list[tuple[str, str]]) -> None:
+    def _commit(self, batch: list[tuple[str, str]], mark: tuple[str, str] | None) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             self._writer.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", batch)
+            if mark:
+                self._writer.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", mark)
             self._writer.execute("COMMIT")
         except BaseException:
             if self._writer.in_transaction:

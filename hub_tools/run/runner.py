@@ -25,6 +25,7 @@ from hub_tools.run.generate import Asked, Generator, Spent
 from hub_tools.run.graph import Graph, Node
 from hub_tools.run.inputs import NodeInputs
 from hub_tools.run.journal import Journal
+from hub_tools.run.mark import Mark
 from hub_tools.run.outcome import Made
 from hub_tools.run.parquet import ShardWriter
 from hub_tools.run.pinning import Pinned
@@ -108,7 +109,9 @@ class Runner:
         journal = Journal(work / "journal.sqlite")
         try:
             generator = Generator(node.stage.name, self._recipe.file.seed, node.config, task, asked, journal)
-            asyncio.run(generator.ask_all(inputs.rows(name), inputs.tick))
+            mark = Mark(journal, made.pinned.fingerprint)
+            inputs.tick(mark.start - len(mark.again))
+            asyncio.run(generator.ask_all(inputs.left(name, mark), inputs.tick, mark))
             self._write(generator.outcomes(inputs.rows(name)), made, work, None)
         finally:
             journal.close()
