@@ -83,15 +83,17 @@ def test_single_rows_are_picked(shards: list[Path]) -> None:
     assert list(pick_rows(Response, shards, "rows", [])) == []
 
 
-def ask(server: FaultServer, path: Path, count: int, tick: Callable[[int], None]) -> tuple[int, list[str]]:
-    """Ask about what the mark leaves of so many rows; return where it began, and all outcomes."""
+def ask(
+    server: FaultServer, path: Path, count: int, tick: Callable[[int], None]
+) -> tuple[int, int, list[str]]:
+    """Ask about what a mark leaves of so many rows; return its start, how many again, and all outcomes."""
     work = generator(server, path, tries=2)
     with closing(work.journal):
         mark = Mark(work.journal, "f")
         every = rows(count)
         left = [*(every[at] for at in mark.again), *every[mark.start :]]
         asyncio.run(work.ask_all(left, lambda done=0, **_: tick(done), mark))
-        return mark.start, [repr(outcome) for outcome in work.outcomes(every)]
+        return mark.start, len(mark.again), [repr(outcome) for outcome in work.outcomes(every)]
 
 
 def failing(wanted: str) -> Callable[[int, dict[str, Any]], int | None]:
@@ -99,17 +101,18 @@ def failing(wanted: str) -> Callable[[int, dict[str, Any]], int | None]:
 
 
 def test_a_resumed_run_asks_for_the_rest_and_again_for_what_failed(tmp_path: Path) -> None:
-    with serving(failing("t15")) as server:
+    with serving(failing("t3")) as server:
         ask(server, tmp_path / "j", 40, lambda done: None)
         assert server.requests["t0"] == 1
     looked: list[int] = []
     with serving() as server:
-        start, outcomes = ask(server, tmp_path / "j", 50, looked.append)
-        assert 0 < start <= 40
-        assert server.requests["t15"] == 1
+        start, again, outcomes = ask(server, tmp_path / "j", 50, looked.append)
+        assert 3 < start <= 40
+        assert again == 1
+        assert server.requests["t3"] == 1
         assert server.requests["t0"] == 0
-        assert set(server.requests) == {"t15", *(f"t{n}" for n in range(40, 50))}
-    assert sum(looked) == 50 - start + 1
+        assert set(server.requests) == {"t3", *(f"t{n}" for n in range(40, 50))}
+    assert sum(looked) == 50 - start + again
     with serving() as server:
-        _, plain = ask(server, tmp_path / "other", 50, lambda done: None)
+        *_, plain = ask(server, tmp_path / "other", 50, lambda done: None)
     assert outcomes == plain
