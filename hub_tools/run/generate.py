@@ -139,6 +139,8 @@ class Generator:
                     await asyncio.sleep(0)
                 if pool.stopped:
                     break
+        if mark:
+            mark.save()
         if pool.stopped:
             raise pool.stopped
 

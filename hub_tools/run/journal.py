@@ -7,6 +7,7 @@ memory. One connection writes, in a thread, and another reads, so that nobody wa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import sqlite3
@@ -67,7 +68,7 @@ class Journal:
         return str(found[0]) if found else None
 
     def set_mark(self, name: str, value: str) -> None:
-        """Set a mark; it is written with the next answers."""
+        """Set a mark; it is written with the next answers, or at the end."""
         self._mark = (name, value)
 
     async def put(self, key: str, value: Mapping[str, Any]) -> None:
@@ -111,6 +112,9 @@ class Journal:
 
     def close(self) -> None:
         """Close the file."""
+        with contextlib.suppress(sqlite3.Error):  # a mark saves time, and nothing else
+            if self._mark:
+                self._commit([], self._mark)
         self._reader.close()
         self._writer.close()
         self._lock.close()

@@ -44,6 +44,10 @@ class Mark:
             self._ahead.remove(self._low)
             self._low += 1
         if self._low - self._written >= EVERY:
-            self._written = self._low
-            again = sorted(at for at in self._open if at < self._low)
-            self._journal.set_mark(self._name, json.dumps({"start": self._low, "again": again}))
+            self.save()
+
+    def save(self) -> None:
+        """Hand the mark to the journal."""
+        self._written = self._low
+        again = sorted(at for at in self._open if at < self._low)
+        self._journal.set_mark(self._name, json.dumps({"start": self._low, "again": again}))
