@@ -122,12 +122,13 @@ def _fit(
     job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out: list[Pair]
 ) -> tuple[Trained, bool]:
     """Run the trainer and return the result, and whether this is the process that writes it."""
-    from training.trainer import build_trainer
+    from training.trainer import build_trainer, trainer_arguments
 
     checkpoint = job.newest_checkpoint()
     run = _run(job, watcher, tokenizer, encoded, held_out)
     run.seconds = checkpoints.seconds_before(checkpoint)
-    trainer = build_trainer(run, methods.load_base(job.base.path, job.settings), tokenizer)
+    arguments = trainer_arguments(run)  # before the base: of connected processes one alone reads the weights
+    trainer = build_trainer(run, methods.load_base(job.base.path, job.settings), tokenizer, arguments)
     run.start(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return describe(run, trainer, encoded, held_out, job.work / "model", library_versions()), run.main

@@ -16,11 +16,11 @@ from training.settings import TrainSettings
 from training.watch import Run, Watch
 
 
-def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
+def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | None = None) -> SFTTrainer:
     """Return the trainer for a base model that was loaded for these settings; the adapter is put on here."""
     trainer = SFTTrainer(
         model=model,
-        args=_arguments(run),
+        args=arguments or trainer_arguments(run),
         train_dataset=_dataset(run, [micro for step in run.layout.steps for micro in step], run.examples),
         eval_dataset=_dataset(run, [[index] for index in range(len(run.held_out))], run.held_out),
         processing_class=tokenizer,
@@ -36,7 +36,8 @@ def build_trainer(run: Run, model: Any, tokenizer: Any) -> SFTTrainer:
     return trainer
 
 
-def _arguments(run: Run) -> SFTConfig:
+def trainer_arguments(run: Run) -> SFTConfig:
+    """Return TRL's form of the settings; making it connects the processes of a training that has several."""
     settings = run.settings
     on_cpu = methods.device() == "cpu"
     return SFTConfig(

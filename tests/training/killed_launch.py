@@ -12,9 +12,11 @@ from training_samples import SHA, make_pairs, quick
 from training.publish import Base
 from training.sft import train
 
+LONG = {"steps": 40, "packing": True}
+
 
 def together(**changes: object):
-    """Return settings of a training that goes on from its second step when it is killed in the third."""
+    """Return settings of a training of two processes, with a checkpoint every second step."""
     still = {"attention_dropout": 0.0, "lora_dropout": 0.0}
     return quick(**{"method": "full", "processes": 2, "save_steps": 2, **still, **changes})
 
@@ -26,4 +28,4 @@ def kill_in_third_step(event) -> None:
 
 if __name__ == "__main__":
     tiny = Base(Path(sys.argv[1]), "demo/tiny-llama", SHA)
-    train(together(packing=True), make_pairs(12), tiny, Path(sys.argv[2]), kill_in_third_step, threads=1)
+    train(together(**LONG), make_pairs(12), tiny, Path(sys.argv[2]), kill_in_third_step, threads=1)
