@@ -41,6 +41,8 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         """Return what a file holds, or None where there is none."""
+        if not self.local:
+            self._files.invalidate_cache()
         try:
             return bytes(self._files.cat_file(self._path(name)))
         except FileNotFoundError:

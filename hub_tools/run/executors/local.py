@@ -12,6 +12,10 @@ from hub_tools.run.executors.step import TaskError
 CLASS = LocalPipelineExecutor
 
 
+def check() -> None:
+    """This machine is always there."""
+
+
 class Threads(LocalPipelineExecutor):  # type: ignore[misc]
     """Runs each rank in a thread, which only waits for its program: where a process pool hangs for ever when
     one of its processes is killed, this starts the program anew.

@@ -96,8 +96,9 @@ class Scale:
         """Find what would only fail on other machines, before anything runs.
 
         Raises:
-            RecipeError: it names the setting.
+            BackforthError: it names the setting, or the cluster that is not there.
         """
+        self.module.check()
         check_settings(self.module.CLASS, self.settings, f"--executor-set for {self.executor}")
         shared = Folder(self.shared) if self.shared is not None else None
         if self.executor == "jobs" and (shared is None or shared.local):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,16 @@ TIMES = 3  # that tasks which Slurm lost are launched
 LOOK = 1.0  # seconds between two looks at the queue
 UNREACHABLE = 60  # looks in a row that may fail
 JOB = "slurm_job"
+
+
+def check() -> None:
+    """See whether this machine can launch jobs.
+
+    Raises:
+        BackforthError: it cannot.
+    """
+    if not shutil.which("sbatch"):
+        raise BackforthError("--executor slurm needs the command sbatch; run on a machine of the cluster")
 
 
 class Array(SlurmPipelineExecutor):  # type: ignore[misc]
@@ -74,10 +85,6 @@ def _launch(order: Order) -> str:
     array = Array([order.step], **order.shared, **settings)
     try:
         array.run()
-    except FileNotFoundError as error:
-        raise BackforthError(
-            "--executor slurm needs the command sbatch; run on a node of the cluster"
-        ) from error
     except subprocess.CalledProcessError as error:
         raise BackforthError(
             f"Slurm refused the job (sbatch ended with {error.returncode}); the reason is above, and the "
