@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,18 @@ def test_a_killed_run_goes_on_with_the_tasks_that_it_began_with(
     assert published(hub, "lost-run") == calm
     journals = (tmp_path / "work").rglob("*-of-*.sqlite")
     assert {path.stem.partition("-of-")[2] for path in journals} == {"00006"}
+
+
+def test_an_interrupted_run_takes_its_tasks_along(hub: HubAddress, tmp_path: Path) -> None:
+    with serving(seconds=0.3) as server:
+        recipe = asking_recipe(tmp_path, hub, "interrupted", server, ROWS)
+        run = start(hub, recipe, "--executor", "local", "--tasks", "2", "--workers", "2")
+        wait_until(lambda: server.answered > 5)
+        run.send_signal(signal.SIGINT)
+        said = finish(run, code=130)
+        assert server.answered < ROWS
+        wait_until(lambda: not programs(tmp_path), 10)
+    assert "Traceback" not in said
 
 
 def test_a_dead_endpoint_ends_the_run_with_one_line_and_loses_no_answer(

@@ -57,11 +57,16 @@ def test_tasks_of_a_lost_node_run_on_another_and_the_bytes_are_the_same(
         recipe = asking_recipe(tmp_path / "spread", hub, "ray-spread", server, ROWS)
         run = start(hub, recipe, *RAY, RAY_ADDRESS=cluster.address)
         wait_until(lambda: server.answered > 5 and len(programs(tmp_path)) == 2)
+        kill(run.pid)
+        run.wait()
+        wait_until(lambda: not programs(tmp_path))
+        run = start(hub, recipe, *RAY, RAY_ADDRESS=cluster.address)
+        wait_until(lambda: len(programs(tmp_path)) == 2)
         kill(parent(parent(programs(tmp_path)[0])))  # the worker process of Ray
-        wait_until(lambda: server.answered > 20 and programs(tmp_path))
+        wait_until(lambda: server.answered > 30 and programs(tmp_path))
         cluster.remove_node(cluster.nodes[0], allow_graceful=False)
         said = finish(run)
-        assert ROWS < server.requests.total() <= ROWS + 2 * CONCURRENCY
+        assert ROWS < server.requests.total() <= ROWS + 3 * CONCURRENCY
     assert published(hub, "ray-spread") == published(hub, "ray-calm")
     assert "Traceback" not in said
     assert programs(tmp_path) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,11 @@ def test_lost_tasks_and_a_lost_run_cost_no_row_and_no_second_job(
         jobs = {name.partition("_")[0] for name, _ in queued(cluster)}
         assert len(jobs) == 1
         again = start(hub, recipe, *SLURM, **cluster)
-        wait_until(lambda: server.answered > 24)
+        wait_until(lambda: server.answered > 20)
+        again.send_signal(signal.SIGINT)
+        assert "error: the tasks go on as Slurm's job " in finish(again, code=1)
+        again = start(hub, recipe, *SLURM, **cluster)
+        wait_until(lambda: server.answered > 28)
         assert {name.partition("_")[0] for name, _ in queued(cluster)} <= jobs
         said = finish(again)
         assert ROWS < server.requests.total() <= ROWS + 3 * CONCURRENCY

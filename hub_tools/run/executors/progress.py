@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from hub_tools.run.executors.job import progress_name
 from hub_tools.run.executors.order import Order
@@ -54,7 +54,8 @@ def watched(order: Order, tick: Tick) -> Iterator[None]:
 
     def watch() -> None:
         while not ended.wait(pause):
-            progress.look()
+            with suppress(OSError):  # a folder that is far away may not answer now and then
+                progress.look()
 
     thread = threading.Thread(target=watch, name="tasks", daemon=True)
     thread.start()

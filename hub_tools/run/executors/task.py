@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import sqlite3
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from hub_tools.run.parquet import ShardWriter
 from hub_tools.stages.registry import get_stage
 
 FAILED = 3
+SAVED_EVERY = 300.0  # seconds between two copies of a journal that does not lie in a file system
 TOLD_EVERY, TOLD_EVERY_FAR = 0.5, 30.0  # seconds, in a file system and elsewhere
 
 
@@ -88,7 +91,7 @@ class Told:
 def _journal(folder: Folder, job: Job, rank: int, scratch: Path) -> Iterator[Journal]:
     """Open the task's journal; where another process does the same task, wait until it ends.
 
-    A journal that does not lie in a file system is brought here, and back when the task ends or fails.
+    A journal that does not lie in a file system is brought here, and back now and then and at the end.
     """
     above, name = folder.above(), journal_name(rank, job.tasks)
     path = above.place(name, scratch)
@@ -99,10 +102,33 @@ def _journal(folder: Folder, job: Job, rank: int, scratch: Path) -> Iterator[Jou
         fcntl.flock(claim, fcntl.LOCK_EX)
         journal = Journal(path)
         try:
-            yield journal
+            with nullcontext() if above.local else saved(above, path, name):
+                yield journal
         finally:
             journal.close()
             above.send(path, name)
+
+
+@contextmanager
+def saved(folder: Folder, path: Path, name: str, every: float = SAVED_EVERY) -> Iterator[None]:
+    """Send a copy of a journal to the folder now and then, so that a lost machine costs little."""
+    ended = threading.Event()
+
+    def save() -> None:
+        copy = path.with_suffix(".copy")
+        while not ended.wait(every):
+            with closing(sqlite3.connect(path)) as journal, closing(sqlite3.connect(copy)) as whole:
+                journal.backup(whole)
+            with suppress(OSError):  # the next one may get there
+                folder.send(copy, name)
+
+    thread = threading.Thread(target=save, name="journal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _write(
