@@ -7,7 +7,6 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -126,9 +125,8 @@ class Runner:
         above = tasks_folder(scale, self._recipe, node.name, work)
         spreader = Spreader(scale, above, node.name, made.pinned.fingerprint)
         tasks = spreader.split(inputs.rows(name), record, inputs.count(name), inputs.tick)
-        shared = replace(asked, concurrency=spreader.at_once(asked, tasks))
-        texts = self._prompts.texts(node.stage.prompts)
-        job = Job.of(node.stage.name, node.config, texts, self._recipe.file.seed, tasks, shared)
+        texts, seed = self._prompts.texts(node.stage.prompts), self._recipe.file.seed
+        job = Job.of(node.stage.name, node.config, texts, seed, tasks, spreader.share(asked, tasks))
         spreader.run(job, asked.token, inputs.tick)
         made.spent = Spent()
         rows = gathered(spreader.folder, job, work / "gathered", made.spent, f"stages.{node.name}")

@@ -115,6 +115,16 @@ def test_a_dead_endpoint_ends_the_run_with_one_line_and_loses_no_answer(
     assert published(hub, "dead") == calm
 
 
+def test_tasks_stop_early_when_too_many_rows_go_wrong(hub: HubAddress, tmp_path: Path) -> None:
+    limits = {"rejected": 0.5, "of_at_least": 40}
+    with serving(lambda *_: "cut") as server:
+        recipe = asking_recipe(tmp_path, hub, "bad", server, ROWS, stop_when=limits)
+        options = ("--executor", "local", "--tasks", "2", "--workers", "2")
+        said = finish(start(hub, recipe, *options), code=1)
+    assert "20 of the first 20 rows were rejected" in said
+    assert "such as row" in said
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -146,3 +156,12 @@ def test_the_embedded_endpoint_is_refused_where_other_machines_would_ask_it(
         recipe = asking_recipe(tmp_path, hub, "near", server)
         options = ("--set", "endpoints.backward.url=null", "--executor", "ray")
         assert "answers on this machine alone" in finish(start(hub, recipe, *options), code=2)
+
+
+def test_tasks_ask_the_embedded_endpoint_that_the_run_started(hub: HubAddress, tmp_path: Path) -> None:
+    with serving() as server:
+        for name, options in (("near-calm", ()), ("near", ("--executor", "local", "--tasks", "2"))):
+            recipe = asking_recipe(tmp_path / name, hub, name, server, 8)
+            finish(start(hub, recipe, "--set", "endpoints.backward.url=null", *options))
+        assert server.requests.total() == 0
+    assert published(hub, "near") == published(hub, "near-calm")

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,6 +31,7 @@ from hub_tools.stages.registry import Tick
 MODULES = {"local": "local", "slurm": "slurm", "ray": "on_ray", "jobs": "jobs"}
 TASKS = "tasks"  # the folder in a node's work folder
 PLAN = "plan.json"
+FEWEST = 20  # rows of a task before a share of them is judged
 HERE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -174,7 +175,7 @@ class Spreader:
             folder=self.folder,
             name=f"backforth-{self._node}",
             tasks=job.tasks,
-            workers=min(self._scale.workers or job.tasks, job.tasks),
+            workers=self._at_once(job.tasks),
             settings=self._scale.settings,
             token=token,
         )
@@ -184,11 +185,18 @@ class Spreader:
             module.run(order)
         self._judge(order)
 
-    def at_once(self, asked: Asked, tasks: int) -> int | None:
-        """Return how many requests one task may have in flight, so that all keep to the endpoint's cap."""
-        if asked.concurrency is None:
-            return None
-        return max(1, asked.concurrency // min(self._scale.workers or tasks, tasks))
+    def share(self, asked: Asked, tasks: int) -> Asked:
+        """Return one task's share of an endpoint, so that all tasks together keep to the recipe's limits."""
+        at_once = self._at_once(tasks)
+        rows = max(FEWEST, asked.stop_when.of_at_least // at_once)
+        return replace(
+            asked,
+            concurrency=asked.concurrency and max(1, asked.concurrency // at_once),
+            stop_when=asked.stop_when.model_copy(update={"of_at_least": rows}),
+        )
+
+    def _at_once(self, tasks: int) -> int:
+        return min(self._scale.workers or tasks, tasks)
 
     def _judge(self, order: Order) -> None:
         failed, missing = order.failed(), order.missing()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from hub_tools.errors import BackforthError
 from hub_tools.run.executors.order import Order
 
 CLASS = SlurmPipelineExecutor
-TIMES = 3  # that tasks which Slurm lost are launched
+TIMES = 3  # that tasks which Slurm lost are launched again, none getting done
 LOOK = 1.0  # seconds between two looks at the queue
 UNREACHABLE = 60  # looks in a row that may fail
 JOB = "slurm_job"
@@ -29,6 +30,8 @@ def check() -> None:
     Raises:
         BackforthError: it cannot.
     """
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        raise BackforthError("--executor slurm launches array jobs; run it outside of one")
     if not shutil.which("sbatch"):
         raise BackforthError("--executor slurm needs the command sbatch; run on a machine of the cluster")
 
@@ -54,11 +57,12 @@ def run(order: Order) -> None:
         BackforthError: Slurm refuses the job, or does not answer.
     """
     try:
-        for _ in range(TIMES):
-            job = _left(order) or _launch(order)
-            _wait(order, job)
-            if order.failed() or not order.missing():
-                return
+        missing, in_vain = len(order.missing()), 0
+        while missing and in_vain < TIMES and not order.failed():
+            before = missing
+            _wait(order, _left(order) or _launch(order))
+            missing = len(order.missing())
+            in_vain = 0 if missing < before else in_vain + 1
     except KeyboardInterrupt as error:
         raise BackforthError(
             f"the tasks go on as Slurm's {order.note}; run again to wait for them, or end them with scancel"

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 
 from hub_tools.run.executors.folder import Folder
 from hub_tools.run.executors.job import failed_name
 
-TIMES = 3  # that a task is started when it gets killed
+TIMES = 3  # that a task may be killed, one time soon after the other
+LONG = 600  # seconds that a program lived which was not killed soon
 LOOK = 0.2  # seconds between two looks at the program
 SHOWN = 2000  # characters of a program's last words
 
@@ -44,10 +46,11 @@ class Step:
         Raises:
             TaskError: it failed, or was killed again and again.
         """
-        for _ in range(TIMES):
+        code, words, killed = -1, "", 0
+        while code < 0 and killed < TIMES and not self._stopped:
+            began = time.monotonic()
             code, words = self._program(rank)
-            if code >= 0 or self._stopped:
-                break
+            killed = 1 if time.monotonic() - began > LONG else killed + 1
         if code:
             self._tell(rank, code, words)
             raise TaskError(f"task {rank} ended with {code}")
