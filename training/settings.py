@@ -197,11 +197,15 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         return self.model_copy(update=filled)
 
     def smaller(self) -> TrainSettings | None:
-        """Return these resolved settings with the next smaller micro-batch, if there is one."""
+        """Return these resolved settings with the next smaller micro-batch, at last with checkpointing."""
         assert self.micro_batch is not None
         share = self.batch_size // self.processes
         fits = [n for n in range(1, self.micro_batch) if self.packing or share % n == 0]
-        return self.model_copy(update={"micro_batch": max(fits)}) if fits else None
+        if fits:
+            return self.model_copy(update={"micro_batch": max(fits)})
+        return (
+            None if self.gradient_checkpointing else self.model_copy(update={"gradient_checkpointing": True})
+        )
 
 
 def load_settings(path: Path) -> TrainSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,7 +81,7 @@ def train(
 
     wait_passively()
     keep_freed_memory()
-    job = Job(settings.resolve(methods.device()), pairs, base, work, threads)
+    job = Job(fitted(settings, base), pairs, base, work, threads)
     watcher = Watcher(on_step, on_note)
     attempt = launch if settings.processes > 1 else train_here
     while True:
@@ -88,15 +89,34 @@ def train(
             return attempt(job, watcher)
         except OutOfMemory as error:
             job = _smaller(job, str(error))
-        on_note(f"out of memory: now {job.settings.micro_batch} pairs at a time, the same pairs in each step")
+        how = " with gradient_checkpointing" if job.settings.gradient_checkpointing else ""
+        on_note(
+            f"out of memory: now micro_batch {job.settings.micro_batch}{how}, the same pairs in each step"
+        )
+
+
+def fitted(settings: TrainSettings, base: Base) -> TrainSettings:
+    """Fill in what the settings leave open: for a known GPU and base what is fastest and has room."""
+    from training.devices import gpu_here
+    from training.fitting import choose
+    from training.shapes import read_shape
+
+    device = methods.device()
+    gpu = gpu_here() if device == "cuda" else None
+    if gpu:
+        with suppress(
+            TrainingError
+        ):  # an architecture that forecasts do not know, say: it may train all the same
+            settings = choose(settings, read_shape(base.path), gpu)
+    return settings.resolve(device)
 
 
 def _smaller(job: Job, reason: str) -> Job:
     settings = job.settings.smaller()
     if settings is None:
         raise TrainingError(
-            f"{reason}; micro_batch is 1 already: lower max_length (now {job.settings.max_length}), "
-            "turn gradient_checkpointing on, or take method qlora"
+            f"{reason}; micro_batch is 1 already, and gradient_checkpointing on: lower max_length (now "
+            f"{job.settings.max_length}), or take method qlora"
         )
     return Job(settings, job.pairs, job.base, job.work, job.threads)
 

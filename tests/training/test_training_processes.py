@@ -138,7 +138,7 @@ def test_where_memory_runs_out_in_one_process_all_start_again_with_less(
     change_worker(monkeypatch, "tight")
     notes = []
     trained = train(together(steps=2), make_pairs(12), base, work, on_note=notes.append, threads=1)
-    assert notes == ["out of memory: now 1 pairs at a time, the same pairs in each step"]
+    assert notes == ["out of memory: now micro_batch 1, the same pairs in each step"]
     assert [step for step, _ in trained.losses] == [1, 2]
 
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from training_samples import make_pairs, quick
 
-from training import checkpoints, methods, sft
+from training import checkpoints, devices, methods, sft
 from training.errors import TrainingError
 from training.publish import Base
+from training.settings import TrainSettings
 from training.sft import train
 
 STILL = {"attention_dropout": 0.0, "lora_dropout": 0.0}
@@ -52,9 +53,7 @@ def test_where_memory_runs_out_the_same_steps_go_on_in_smaller_parts(
     notes, events = [], []
     settings = quick("full", micro_batch=4, **STILL)
     trained = train(settings, make_pairs(12), base, tmp_path / "work", events.append, on_note=notes.append)
-    assert notes == [
-        f"out of memory: now {rows} pairs at a time, the same pairs in each step" for rows in (2, 1)
-    ]
+    assert notes == [f"out of memory: now micro_batch {rows}, the same pairs in each step" for rows in (2, 1)]
     assert [event.step for event in events] == [1, 2, 3, 4]
     assert trained.settings["micro_batch"] == 1
     assert trained.losses == calm.losses
@@ -77,9 +76,22 @@ def test_memory_too_small_for_one_pair_is_told_in_one_line(
     base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
 ):
     hook_base(monkeypatch, room_for(0))
+    notes = []
     with pytest.raises(TrainingError, match=r"out of memory.*lower max_length \(now 128\)") as caught:
-        train(quick(), make_pairs(8), base, work)
+        train(quick(micro_batch=1), make_pairs(8), base, work, on_note=notes.append)
     assert "\n" not in str(caught.value)
+    assert len(notes) == 1
+    assert "micro_batch 1 with gradient_checkpointing" in notes[0]
+
+
+def test_a_known_gpu_gets_the_fastest_micro_batch_that_fits(base: Base, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(methods, "device", lambda: "cuda")
+    monkeypatch.setattr(devices, "gpu_here", lambda: devices.gpu_named("H100"))
+    chosen = sft.fitted(TrainSettings(method="full"), base)
+    assert (chosen.micro_batch, chosen.gradient_checkpointing) == (16, False)  # a tiny model has all the room
+    kept = sft.fitted(TrainSettings(method="full", micro_batch=2, gradient_checkpointing=True), base)
+    assert (kept.micro_batch, kept.gradient_checkpointing) == (2, True)
+    assert sft.fitted(TrainSettings(), Base(base.path / "nowhere", base.repo, base.sha)).micro_batch == 8
 
 
 def test_lost_gradients_stop_the_run_at_its_last_good_checkpoint(
