@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from training import methods
 from training.errors import OutOfMemory, TrainingError
+from training.events import StepEvent, Watcher
 from training.publish import Base
 from training.result import Trained
 from training.settings import TrainSettings
 from training.views import Pair
 
 if TYPE_CHECKING:
-    from training.sft import Job, Watcher
+    from training.sft import Job
 
 PROFILES = Path(__file__).parent / "accelerate"
 JOB, PAIRS, RESULT, FAILURE = "job.json", "pairs.jsonl", "result.json", "failure-{rank}.json"
@@ -34,8 +35,6 @@ def launch(job: Job, watcher: Watcher) -> Trained:
 
     Raises OutOfMemory and TrainingError as a training in this process does; the processes end with this one.
     """
-    from training.watch import StepEvent
-
     _check_device(job.settings)
     job.newest_checkpoint()  # here, where nobody else looks: the processes find the folder as it must be
     folder = job.work / "job"

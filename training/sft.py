@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from training import checkpoints, methods
 from training.encode import Encoded, encode_pairs
 from training.errors import OutOfMemory, TrainingError
+from training.events import StepEvent, Watcher, ignore
 from training.failures import explained, written_whole
 from training.heldout import split
 from training.layout import lay_out
@@ -22,9 +23,9 @@ from training.settings import TrainSettings
 from training.views import Pair
 
 if TYPE_CHECKING:
-    from training.watch import Run, StepEvent
+    from training.watch import Run
 
-__all__ = ["Job", "Trained", "Watcher", "train", "train_here"]
+__all__ = ["Job", "Trained", "train", "train_here"]
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel")
 
@@ -52,22 +53,14 @@ class Job:
         return checkpoints.prepare(self.checkpoints, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Watcher:
-    """Who is told: `on_step` of every optimiser step, `on_note` of what happens beside them, in one line."""
-
-    on_step: Callable[[StepEvent], None] = lambda event: None
-    on_note: Callable[[str], None] = lambda note: None
-
-
 def train(
     settings: TrainSettings,
     pairs: Sequence[Pair],
     base: Base,
     work: Path,
-    on_step: Callable[[StepEvent], None] = lambda event: None,
+    on_step: Callable[[StepEvent], None] = ignore,
     *,
-    on_note: Callable[[str], None] = lambda note: None,
+    on_note: Callable[[str], None] = ignore,
     threads: int | None = None,
 ) -> Trained:
     """Train `base` on the completions of `pairs` and write the model to publish to `work / "model"`.

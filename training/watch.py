@@ -15,32 +15,13 @@ from transformers import TrainerCallback
 from training import checkpoints
 from training.encode import Example
 from training.errors import TrainingError
+from training.events import StepEvent, ignore
 from training.layout import Layout
 from training.samples import Sampler
 from training.settings import TrainSettings
 from training.throughput import Meter, meter
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StepEvent:
-    """One finished optimiser step; `loss` is the mean over its trained tokens, padding counts as no token.
-
-    `mfu` is the share of the GPUs' peak that the model's own arithmetic takes, None where that is unknown;
-    `seconds_left` is for the steps to come, evaluations not counted.
-    """
-
-    step: int
-    total: int
-    loss: float
-    tokens_per_second: float
-    mfu: float | None = None
-    seconds_left: float = 0.0
-
-
-def ignore(event: object) -> None:
-    """Listen to nothing."""
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from training import checkpoints, launch
 from training.errors import TrainingError
+from training.events import Watcher
 from training.process import keep_freed_memory, wait_passively
 
 
@@ -21,7 +22,7 @@ def main(folder: Path, with_parent: bool) -> int:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     wait_passively()
     keep_freed_memory()
-    from training.sft import Watcher, train_here
+    from training.sft import train_here
 
     rank = int(os.environ.get("RANK", "0"))
     job = launch.read(folder, int(os.environ.get("WORLD_SIZE", "1")))

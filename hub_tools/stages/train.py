@@ -18,8 +18,8 @@ from training.settings import TrainSettings
 from training.views import SEED_TAG, Pair, backward_pair, forward_pair
 
 if TYPE_CHECKING:
+    from training.events import StepEvent
     from training.sft import Trained
-    from training.watch import StepEvent
 
 EVALUATIONS = "evaluations.json"  # the held-out losses and sample answers, beside the weights
 

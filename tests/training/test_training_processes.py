@@ -20,10 +20,10 @@ from training_samples import make_pairs
 
 from training import launch
 from training.errors import TrainingError
+from training.events import StepEvent
 from training.publish import Base
 from training.settings import TrainSettings
 from training.sft import Trained, train
-from training.watch import StepEvent
 
 HERE = Path(__file__).parent
 ALONE = {"processes": 1, "sharding": "ddp"}
