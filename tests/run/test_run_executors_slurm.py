@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def test_lost_tasks_and_a_lost_run_cost_no_row_and_no_second_job(
     with serving() as server:
         finish(start(hub, asking_recipe(tmp_path / "calm", hub, "slurm-calm", server, ROWS)))
     spread = tmp_path / "spread"
-    with serving(seconds=0.5) as server:
+    with serving(seconds=1) as server:
         recipe = asking_recipe(spread, hub, "slurm-spread", server, ROWS)
         run = start(hub, recipe, *SLURM, **cluster)
         wait_until(lambda: server.answered > 4 and len(programs(spread)) == 2)
@@ -55,12 +56,15 @@ def test_lost_tasks_and_a_lost_run_cost_no_row_and_no_second_job(
         run.wait()
         jobs = {name.partition("_")[0] for name, _ in queued(cluster)}
         assert len(jobs) == 1
+        (job,) = spread.rglob("job.json")
+        written = job.stat().st_mtime_ns
         again = start(hub, recipe, *SLURM, **cluster)
-        wait_until(lambda: server.answered > 20)
+        wait_until(lambda: job.stat().st_mtime_ns > written)
+        time.sleep(0.5)
         again.send_signal(signal.SIGINT)
         assert "error: the tasks go on as Slurm's job " in finish(again, code=1)
         again = start(hub, recipe, *SLURM, **cluster)
-        wait_until(lambda: server.answered > 28)
+        wait_until(lambda: server.answered > 36)
         assert {name.partition("_")[0] for name, _ in queued(cluster)} <= jobs
         said = finish(again)
         assert ROWS < server.requests.total() <= ROWS + 3 * CONCURRENCY
