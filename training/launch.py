@@ -96,7 +96,8 @@ def command(settings: TrainSettings, folder: Path, environ: Mapping[str, str] = 
             f"to a multiple of {machines}"
         )
     rendezvous = f"--num_machines {machines} --main_process_ip {shlex.quote(environ['SLURMD_NODENAME'])}"
-    each = f"exec {shlex.join(start)} {rendezvous} --machine_rank $SLURM_NODEID --main_process_port 29500"
+    port = 29500 + int(environ.get("SLURM_JOB_ID", "0")) % 1000  # several jobs may share a machine
+    each = f"exec {shlex.join(start)} {rendezvous} --machine_rank $SLURM_NODEID --main_process_port {port}"
     return [
         "srun",
         "--ntasks-per-node=1",

@@ -142,6 +142,27 @@ def test_where_memory_runs_out_in_one_process_all_start_again_with_less(
     assert [step for step, _ in trained.losses] == [1, 2]
 
 
+SRUN = """#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+SLURM_NODEID=1 "$@" & second=$!
+SLURM_NODEID=0 "$@" && wait $second
+"""
+
+
+@pytest.mark.slow
+def test_two_machines_train_what_one_trains(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    srun = tmp_path / "bin" / "srun"
+    srun.parent.mkdir()
+    srun.write_text(SRUN)  # both machines are this one
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
+    for name, value in {"NNODES": 2, "JOB_ID": os.getpid()}.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    monkeypatch.setenv("SLURMD_NODENAME", "localhost")
+    two = train(together(), make_pairs(12), base, tmp_path / "two", threads=1)
+    assert_same(two, train(together(**ALONE), make_pairs(12), base, tmp_path / "one"))
+
+
 def test_memory_counts_before_what_it_broke_in_other_processes(tmp_path: Path):
     told = [("TrainingError", "a neighbour is gone", 1.0), ("OutOfMemory", "out of memory", 2.0)]
     for rank, (kind, message, when) in enumerate(told):
@@ -159,7 +180,7 @@ def test_processes_that_vanish_leave_a_log_to_read(tmp_path: Path):
 
 def test_a_slurm_allocation_starts_one_launcher_a_machine(tmp_path: Path):
     settings = TrainSettings(batch_size=64, processes=64, sharding="fsdp2")
-    environ = {"SLURM_NNODES": "8", "SLURMD_NODENAME": "gpu-1"}
+    environ = {"SLURM_NNODES": "8", "SLURMD_NODENAME": "gpu-1", "SLURM_JOB_ID": "71234"}
     *start, script = launch.command(settings, tmp_path, environ)
     assert start == ["srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "bash", "-c"]
     words = shlex.split(script)
@@ -168,6 +189,7 @@ def test_a_slurm_allocation_starts_one_launcher_a_machine(tmp_path: Path):
         ("--num_machines", "8"),
         ("--machine_rank", "$SLURM_NODEID"),
         ("--main_process_ip", "gpu-1"),
+        ("--main_process_port", "29734"),
         ("--config_file", str(launch.PROFILES / "fsdp2.yaml")),
     ):
         assert words[words.index(option) + 1] == value
