@@ -64,3 +64,18 @@ def test_neighbours_in_a_micro_batch_are_of_like_length():
     lengths = [10, 60, 11, 61, 12, 62, 13, 63]
     for step in lay_out(lengths, settings(micro_batch=2)).steps:
         assert all(abs(lengths[a] - lengths[b]) == 1 for a, b in step)
+
+
+@given(LENGTHS, st.integers(1, 4), st.integers(1, 4), st.booleans())
+def test_processes_get_equally_many_micro_batches_and_none_without_pairs(
+    lengths: list[int], processes: int, each: int, packing: bool
+):
+    chosen = settings(batch_size=processes * each, processes=processes, packing=packing)
+    layout = lay_out(lengths, chosen)
+    for step in layout.steps:
+        assert len(step) == layout.accumulation * processes
+        assert all(micro and sum(lengths[index] for index in micro) <= 64 * 2 for micro in step)
+    alone = lay_out(lengths, settings(batch_size=processes * each, packing=packing))
+    assert [sorted(layout.pairs(step)) for step in range(1, 6)] == [
+        sorted(alone.pairs(step)) for step in range(1, 6)
+    ]
