@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,25 @@ def test_tasks_of_a_lost_node_run_on_another_and_the_bytes_are_the_same(
     session = (SESSIONS / "session_latest").resolve()
     assert session.is_dir()
     assert holding(tmp_path, TOKEN) == holding(session, TOKEN) == []
+
+
+def test_tasks_that_fail_and_runs_that_are_interrupted_end_in_one_line(
+    hub: HubAddress, cluster: Any, tmp_path: Path
+) -> None:
+    with serving(lambda *_: 503) as server:
+        recipe = asking_recipe(tmp_path / "down", hub, "ray-down", server, 12, patience=0.2)
+        said = finish(start(hub, recipe, *RAY, RAY_ADDRESS=cluster.address), code=1)
+    assert said.splitlines()[-1].startswith("error: stages.backtranslate: task ")
+    assert "Traceback" not in said
+    with serving(seconds=1) as server:
+        recipe = asking_recipe(tmp_path / "stop", hub, "ray-stop", server, ROWS)
+        run = start(hub, recipe, *RAY, RAY_ADDRESS=cluster.address)
+        wait_until(lambda: server.answered > 5)
+        run.send_signal(signal.SIGINT)
+        said = finish(run, code=130)
+        wait_until(lambda: not programs(tmp_path), 20)
+        assert server.answered < ROWS
+    assert "Traceback" not in said
 
 
 def test_a_cluster_that_is_not_there_is_named(hub: HubAddress, tmp_path: Path) -> None:
