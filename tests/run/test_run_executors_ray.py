@@ -63,7 +63,7 @@ def test_tasks_of_a_lost_node_run_on_another_and_the_bytes_are_the_same(
         wait_until(lambda: not programs(tmp_path))
         run = start(hub, recipe, *RAY, RAY_ADDRESS=cluster.address)
         wait_until(lambda: len(programs(tmp_path)) == 2)
-        kill(parent(parent(programs(tmp_path)[0])))  # the worker process of Ray
+        kill(parent(programs(tmp_path)[0]))  # the worker process of Ray
         wait_until(lambda: server.answered > 30 and programs(tmp_path))
         cluster.remove_node(cluster.nodes[0], allow_graceful=False)
         said = finish(run)

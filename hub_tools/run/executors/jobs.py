@@ -7,9 +7,9 @@ from importlib.metadata import version
 from datatrove.executor import JobsPipelineExecutor  # type: ignore[import-untyped]
 
 from hub_tools.run.executors.job import TOKEN
-from hub_tools.run.executors.order import Order
+from hub_tools.run.executors.order import Order, settings_of
 
-CLASS = JobsPipelineExecutor
+SETTINGS = settings_of(JobsPipelineExecutor)
 
 
 def check() -> None:

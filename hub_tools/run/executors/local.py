@@ -9,7 +9,7 @@ from datatrove.executor import LocalPipelineExecutor  # type: ignore[import-unty
 from hub_tools.run.executors.order import Order
 from hub_tools.run.executors.step import TaskError
 
-CLASS = LocalPipelineExecutor
+SETTINGS = ("randomize_start_duration",)
 
 
 def check() -> None:

@@ -5,16 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from typing import Any
 
 from datatrove.executor import RayPipelineExecutor  # type: ignore[import-untyped]
 
 from hub_tools.errors import BackforthError
 from hub_tools.run.executors.job import TOKEN
 from hub_tools.run.executors.order import Order
-from hub_tools.run.executors.step import Step
+from hub_tools.run.executors.step import Step, TaskError
 
-CLASS = RayPipelineExecutor
+SETTINGS = (
+    "cpus_per_task",
+    "mem_per_cpu_gb",
+    "gpus_per_task",
+    "ray_remote_kwargs",
+    "randomize_start_duration",
+)
 AUTO = "auto"  # the cluster that this machine belongs to
+RETRIES = 10  # of a task whose worker or node is lost
 
 
 def check() -> None:
@@ -35,6 +43,46 @@ def check() -> None:
         ) from error
 
 
+class Remote(RayPipelineExecutor):  # type: ignore[misc]
+    """Runs each rank as a plain task of Ray, which Ray itself starts again when its worker or node is lost;
+    actors with pools of processes inside hang for ever when one of those is killed.
+    """
+
+    def run(self) -> None:
+        """Run all ranks that are not completed; after a failure, those that run end, and no more begin."""
+        import ray
+        from ray.exceptions import RayError
+
+        options = {
+            "num_cpus": self.cpus_per_task,
+            "num_gpus": self.gpus_per_task,
+            "memory": int(self.mem_per_cpu_gb * self.cpus_per_task * 1024**3),
+            "max_retries": RETRIES,
+            **(self.ray_remote_kwargs or {}),
+        }
+        task, executor = ray.remote(_run_rank).options(**options), ray.put(self)
+        waiting = self.get_incomplete_ranks()
+        running: list[Any] = []
+        try:
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    running.append(task.remote(executor, waiting.pop(0)))
+                (ended,), running = ray.wait(running)
+                try:
+                    ray.get(ended)
+                except TaskError:
+                    waiting.clear()
+                except RayError:  # lost again and again; the run tells which are missing
+                    continue
+        finally:
+            for left in running:
+                ray.cancel(left, force=True)
+
+
+def _run_rank(executor: Any, rank: int) -> None:
+    executor._run_for_rank(rank, local_rank=1)
+
+
 def run(order: Order) -> None:
     """Run the order's tasks on the cluster of RAY_ADDRESS, or this machine's.
 
@@ -53,7 +101,7 @@ def run(order: Order) -> None:
             "--executor ray finds no cluster; start one with `ray start --head`, or set RAY_ADDRESS"
         ) from error
     try:
-        step = Step(order.folder.address, {TOKEN: order.token} if order.token else {}, bound=True)
-        RayPipelineExecutor([step], **order.shared, **{"mem_per_cpu_gb": 0.5, **order.settings}).run()
+        step = Step(order.folder.address, {TOKEN: order.token} if order.token else {})
+        Remote([step], **order.shared, **{"mem_per_cpu_gb": 0.5, **order.settings}).run()
     finally:
         ray.shutdown()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,8 @@ from hub_tools.run.executors.job import Done, done_name
 from hub_tools.run.executors.step import Step
 
 OURS = (
-    "self",
-    "pipeline",
-    "tasks",
-    "workers",
-    "logging_dir",
-    "skip_completed",
-    "depends",
-    "token",
-    "secrets",
+    *("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed"),
+    *("depends", "depends_job_id", "token", "secrets", "nodes_per_task"),
 )
 
 
@@ -70,15 +63,19 @@ class Order:
         return Done.read(self.folder, rank)
 
 
-def check_settings(executor: Any, settings: Mapping[str, Any], where: str) -> None:
-    """Check that an executor of datatrove knows these settings.
+def settings_of(executor: Any) -> tuple[str, ...]:
+    """Return the settings of an executor of datatrove that a user may choose."""
+    return tuple(name for name in inspect.signature(executor.__init__).parameters if name not in OURS)
+
+
+def check_settings(known: Sequence[str], settings: Mapping[str, Any], where: str) -> None:
+    """Check that an executor knows these settings.
 
     Raises:
         RecipeError: one that it does not have, or that is not to be set.
     """
-    known = [name for name in inspect.signature(executor.__init__).parameters if name not in OURS]
     for name in settings:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
             raise RecipeError(f"{where}: {name} is no setting of this executor; {hint}")

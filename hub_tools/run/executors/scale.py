@@ -100,7 +100,7 @@ class Scale:
             BackforthError: it names the setting, or the cluster that is not there.
         """
         self.module.check()
-        check_settings(self.module.CLASS, self.settings, f"--executor-set for {self.executor}")
+        check_settings(self.module.SETTINGS, self.settings, f"--executor-set for {self.executor}")
         shared = Folder(self.shared) if self.shared is not None else None
         if self.executor == "jobs" and (shared is None or shared.local):
             raise RecipeError(

@@ -15,9 +15,9 @@ from typing import Any
 from datatrove.executor import SlurmPipelineExecutor  # type: ignore[import-untyped]
 
 from hub_tools.errors import BackforthError
-from hub_tools.run.executors.order import Order
+from hub_tools.run.executors.order import Order, settings_of
 
-CLASS = SlurmPipelineExecutor
+SETTINGS = settings_of(SlurmPipelineExecutor)
 TIMES = 3  # that tasks which Slurm lost are launched again, none getting done
 LOOK = 1.0  # seconds between two looks at the queue
 UNREACHABLE = 60  # looks in a row that may fail

@@ -25,16 +25,12 @@ class TaskError(Exception):
 class Step:
     """A pipeline step of datatrove. What is killed is started anew; what fails raises.
 
-    `environment` travels with the step, so it must stay empty where the step is written to a disk. A step
-    that is `bound` ends its program when the step's own parent is gone.
+    `environment` travels with the step, so it must stay empty where the step is written to a disk.
     """
 
-    def __init__(
-        self, folder: str, environment: Mapping[str, str] | None = None, bound: bool = False
-    ) -> None:
+    def __init__(self, folder: str, environment: Mapping[str, str] | None = None) -> None:
         self._folder = folder
         self._environment = dict(environment or {})
-        self._bound = bound
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -63,7 +59,6 @@ class Step:
         """Run the program and return its exit status, or minus the signal that ended it, and its last
         words.
         """
-        parent = os.getppid()
         with tempfile.TemporaryFile("w+", errors="replace") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", "hub_tools.run.executors.task", self._folder, str(rank)],
@@ -74,9 +69,8 @@ class Step:
                 start_new_session=True,
             )
             while process.poll() is None:
-                if self._stopped or (self._bound and os.getppid() != parent):
+                if self._stopped:
                     process.kill()
-                    self._stopped = True
                 try:
                     process.wait(LOOK)
                 except subprocess.TimeoutExpired:
