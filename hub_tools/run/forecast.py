@@ -26,6 +26,7 @@ MEASURES = (*COUNTS, "hours", "dollars")
 FILE = "forecast.json"
 INTERVAL = (5, 95)  # percentiles
 DRAWS = 2000
+FARTHEST = 4.0  # standard errors: a draw of nearly equal rows says nothing of the rest
 SEED = 0  # the same pilot gives the same forecast
 
 
@@ -148,8 +149,9 @@ def forecast(pilots: Sequence[Pilot]) -> tuple[list[Forecast], dict[str, Estimat
 def _draws(lines: NDArray[Any], total: int, chance: Any) -> NDArray[Any]:
     """Draw the sums over all rows: those of the pilot are known, and the rest are drawn from rows like them.
 
-    Each draw takes the pilot's rows with other weights (the bootstrap, widened for a small pilot), and adds
-    the scatter of the rows that are still to come.
+    Each draw takes the pilot's rows with other weights, and adds the scatter of the rows that are still to
+    come. It is the studentized bootstrap: a draw's distance from the mean counts in its own standard errors,
+    which gives the upper end the room that rows with a long tail need.
     """
     import numpy as np
 
@@ -157,7 +159,10 @@ def _draws(lines: NDArray[Any], total: int, chance: Any) -> NDArray[Any]:
     rest = max(0, total - size)
     mean, scatter = lines.mean(axis=0), lines.std(axis=0, ddof=1 if size > 1 else 0)
     times = chance.multinomial(size, np.full(size, 1 / size), DRAWS)
-    means = mean + (times @ lines / size - mean) * np.sqrt(size / max(1, size - 1))
+    again = times @ lines / size
+    errors = np.sqrt(np.maximum(0.0, times @ lines**2 / size - again**2) / max(1, size - 1))
+    away = np.divide(again - mean, errors, out=np.zeros_like(again), where=errors > 0)
+    means = mean - np.clip(away, -FARTHEST, FARTHEST) * scatter / np.sqrt(size)
     noise = np.sqrt(rest) * scatter * chance.standard_normal((DRAWS, lines.shape[1]))
     return np.asarray(lines.sum(axis=0) + np.maximum(0.0, rest * means + noise))
 

@@ -61,7 +61,7 @@ def test_nine_intervals_in_ten_hold_what_comes() -> None:
         (found,), _ = forecast([pilot({str(at): cost for at, cost in enumerate(population[:50])}, total)])
         low, _, high = found.measures["completion_tokens"]
         inside += low <= sum(cost.completion_tokens for cost in population) <= high
-    assert 0.83 <= inside / 200 <= 0.96
+    assert 0.85 <= inside / 200 <= 0.95
 
 
 def test_how_many_rows_get_through_is_part_of_a_later_stages_interval() -> None:

@@ -33,7 +33,8 @@ def print_forecast(
     if found:
         console.print(table, markup=False)
         console.print(
-            "In brackets, what holds nine times in ten going by the pilot's rows; the run has their answers.",
+            "In brackets, what holds nine times in ten going by the pilot's rows; the run has their answers. "
+            "Hours hold for as many requests at once as the pilot had: one with room for more is faster.",
             highlight=False,
             soft_wrap=True,
         )
