@@ -194,3 +194,5 @@ class ModelFacts(Common):
     example_prompt: str = ""  # one prompt as the model was trained on it
     parameters: int | None = None
     evaluations: Sequence[Evaluation] = ()
+    held_out: Sequence[tuple[int, float]] = ()  # (step, loss on pairs that were kept out of the training)
+    samples: Sequence[Example] = ()  # untrusted texts: held-out prompts, and what the model answers

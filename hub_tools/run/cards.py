@@ -159,6 +159,8 @@ class Facts:
             "counts": made.model.counts,
             "example_prompt": made.model.example_prompt,
             "parameters": made.model.parameters,
+            "held_out": made.model.held_out,
+            "samples": [_sample(sample) for sample in made.model.samples],
         }
 
     def _dataset_facts(self, made: Made) -> dict[str, Any]:
@@ -325,6 +327,11 @@ class Facts:
             steps=[*map(step, links.values()), own],
             arrows=list(dict.fromkeys([*arrows, *((parent, key) for _, parent in parents)])),
         )
+
+
+def _sample(sample: Mapping[str, str]) -> Example:
+    columns = {key: text for key, text in sample.items() if key not in ("id", "prompt")}
+    return Example(id=sample["id"], head={"prompt": sample["prompt"]}, columns=columns)
 
 
 def step(link: Link, address: str | None = None) -> Step:

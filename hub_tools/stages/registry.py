@@ -184,6 +184,8 @@ class Model:
     parameters: int | None = None
     license: str | None = None
     notes: Sequence[str] = ()
+    held_out: Sequence[tuple[int, float]] = ()
+    samples: Sequence[Mapping[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,8 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
         example_prompt=_prompt(pairs[0]),
         parameters=trained.parameters["all"],
         notes=_chosen(trained),
+        held_out=trained.held_out,
+        samples=_last_samples(trained),
     )
 
 
@@ -158,6 +160,15 @@ def _chosen(trained: Trained) -> list[str]:
     count = trained.counts["held out"]
     return [
         f"Published are the weights of step {trained.chosen}; loss on {count} held-out pairs: {measured}."
+    ]
+
+
+def _last_samples(trained: Trained) -> list[Mapping[str, str]]:
+    """Return what the published step answered to held-out prompts, beside what people or the data say."""
+    return [
+        {"id": one.id, "prompt": one.prompt, "the data": one.reference, "the model": one.answer}
+        for one in trained.samples
+        if one.step == trained.chosen
     ]
 
 
