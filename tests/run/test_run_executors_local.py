@@ -49,6 +49,18 @@ def test_tasks_publish_the_bytes_of_a_run_without_them(
     assert holding(tmp_path, TOKEN) == []
 
 
+def test_what_still_applies_after_a_changed_setting_is_not_asked_again(
+    hub: HubAddress, tmp_path: Path
+) -> None:
+    with serving() as server:
+        recipe = asking_recipe(tmp_path, hub, "changed", server, 12)
+        options = ("--executor", "local", "--tasks", "2")
+        finish(start(hub, recipe, *options))
+        said = finish(start(hub, recipe, *options, "--set", "stages.backtranslate.attempts=3"))
+        assert "demo/changed-backtranslated@v2" in said
+        assert server.requests.total() == 12
+
+
 def test_a_killed_task_is_started_again_alone(hub: HubAddress, calm: dict[str, str], tmp_path: Path) -> None:
     with serving(seconds=0.3) as server:
         recipe = asking_recipe(tmp_path, hub, "lost-task", server, ROWS)
