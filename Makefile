@@ -33,7 +33,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "backforth needs Python 3.11, 3.12 or 3.13; name one with: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[train,serve,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[train,serve,scale,dev]'
 	@touch $@
 
 demo: $(READY) ## Run the whole method, small and real: about nine minutes on two cores
