@@ -1,42 +1,86 @@
-"""Measures generation against simulated TGI servers, with a bare aiohttp loop beside it as the baseline.
+"""Measures generation against simulated TGI servers: backforth, a bare aiohttp loop, and peers beside them.
 
-    python benchmarks/generation.py                    # about five minutes on two cores
+    python benchmarks/generation.py                    # under four minutes on two cores
     python benchmarks/generation.py --rows 3000 --fast 5000
+    python benchmarks/generation.py --peer distilabel=VENV/bin/python --peer datatrove=VENV/bin/python
 
-Every line is one client process against one server process. "Used" is the share of the slots' time, from the
-first arrival to the last, that was spent generating; "useful" leaves out what ended in an error. A row of
-ours is asked, journaled, parsed, and read back in order.
+Every line is one client, a program of `peers/`, against servers in one process. "Used" is the share of the
+slots' time, from the first arrival to the last of a new request, that was spent generating; "useful" leaves
+out what ended in an error. A row is finished if it has text in the file that the client leaves, and lost if
+it is not in there. A row of ours is asked, journaled, parsed, and read back in order. Peers run in virtual
+environments of their own and take one server, so ours gets one there, too; their programs say what to
+install, and which settings were chosen for what reasons.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
+import hashlib
 import json
-import resource
+import os
+import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
-LONG_TAIL = {"replicas": 4, "slots": 128, "limit": 128, "median": 2.0, "sigma": 1.0}
-FAULTS = {"overloaded": 0.02, "unavailable": 0.01}
-FAST = {"replicas": 4, "slots": 128, "limit": 128, "median": 0.1, "sigma": 0.5}
+
+Settings = dict[str, float]  # of the simulated servers
+
+SLOTS = 128
+LONG_TAIL: Settings = {"replicas": 4, "median": 1.0, "sigma": 1.0}
+FAST: Settings = {"replicas": 4, "median": 0.1, "sigma": 0.5}
+FAULTS: Settings = {"overloaded": 0.02, "unavailable": 0.01}
+MANY_FAULTS: Settings = {"overloaded": 0.05, "unavailable": 0.02, "hangs": 0.01, "torn": 0.01}
+PATIENCE = 300  # seconds until a client is killed
 DRAFT = "A page of the web says one thing, and then it says another, at some length. " * 20
+HEAD = ("", "client", "finished", "lost", "empty", "exit", "rows/s", "used", "useful", "CPU us", "MB", "load")
+WIDTHS = (35, 11, 8, 5, 5, 6, 6, 6, 6, 6, 5, 5)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one client's run; `measured` is what it says of itself, `served` what the servers say."""
+
+    rows: int
+    texts: Mapping[str, str | None]
+    code: int | str
+    digest: str
+    last_words: str
+    measured: dict[str, float]
+    served: dict[str, Any]
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
+
+    def cells(self) -> list[str]:
+        """Return the numbers of its line."""
+        finished = sum(map(bool, self.texts.values()))
+        counts = [finished, self.rows - len(self.texts), len(self.texts) - finished, self.code]
+        own = ["-", "-", "-"]
+        if self.measured:
+            speed, cpu = finished / self.measured["seconds"], self.measured["cpu"] / max(finished, 1)
+            own = [f"{speed:.0f}", f"{cpu * 1e6:.0f}", f"{self.measured['megabytes']:.0f}"]
+        shares = [f"{self.served[share]:.1%}" for share in ("used", "useful")]
+        return [*map(str, counts), own[0], *shares, *own[1:], f"{self.load:.1f}"]
 
 
 @contextmanager
-def cluster(**settings: float) -> Iterator[list[str]]:
+def cluster(settings: Settings) -> Iterator[list[str]]:
     """Run simulated servers in a process of their own."""
     flags = [f"--{name}={value}" for name, value in settings.items()]
-    command = [sys.executable, str(FOLDER / "simulated_tgi.py"), *flags]
+    command = [
+        sys.executable,
+        str(FOLDER / "simulated_tgi.py"),
+        f"--slots={SLOTS}",
+        f"--limit={SLOTS}",
+        *flags,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -45,139 +89,102 @@ def cluster(**settings: float) -> Iterator[list[str]]:
             process.kill()
 
 
-def backforth(urls: Sequence[str], rows: int) -> int:
-    """Rewrite rows with the real stage, journal and pool, and read them back in order."""
+def write_prompts(path: Path, rows: int) -> None:
+    """Write what is asked for: as the rewriting stage asks it, and in parts."""
     from hub_tools.prompts import Prompts
-    from hub_tools.records import Generation, Rejected, Scored
-    from hub_tools.run.generate import Asked, Generator
-    from hub_tools.run.journal import Journal
-    from hub_tools.stages.registry import get_stage
 
-    made = Generation(
-        model="m", model_sha="0", endpoint="t", temperature=1.0, top_p=0.9, seed=1, finish_reason="stop",
-        prompt_tokens=1, completion_tokens=1, prompt_sha256="0",
-    )  # fmt: skip
-
-    def pairs() -> Iterator[Any]:
+    render = Prompts().render
+    with path.open("w") as file:
         for number in range(rows):
-            yield Scored(
-                id=f"{number:016x}", source="s", url=None, license="mit", instruction=f"Say thing {number}.",
-                response=DRAFT, score=5, expected_score=None, judgement="5", rule="r", generation=made,
-            )  # fmt: skip
-
-    stage = get_stage("rewrite", "benchmark")
-    config: Any = stage.config()
-    task: Any = stage.make(config, Prompts().render)
-    asked = Asked(
-        urls=urls, name="demo/simulated", model="demo/simulated", sha="0" * 40, kind="tgi", timeout=600,
-        tries=6, patience=60,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder) / "journal.sqlite")
-        generator = Generator("rewrite", 0, config, task, asked, journal)
-        asyncio.run(generator.ask_all(pairs(), lambda *_, **__: None))
-        found = sum(not isinstance(row, Rejected) for row in generator.outcomes(pairs()))
-        journal.close()
-    return found
+            parts = {"instruction": f"Say thing {number}.", "draft": DRAFT}
+            row = {"id": f"{number:016x}", **parts, "text": render("rewrite", **parts, marks="yes")}
+            file.write(f"{json.dumps(row)}\n")
 
 
-def raw(urls: Sequence[str], rows: int) -> int:
-    """Send the same bodies with nothing but aiohttp, 128 at a time to each server, and read the answers."""
-    import aiohttp
-
-    from hub_tools.prompts import Prompts
-
-    texts = [
-        Prompts().render("rewrite", instruction=f"Say thing {number}.", draft=DRAFT, marks="yes")
-        for number in range(min(rows, 1000))
-    ]
-    numbers, found = iter(range(rows)), []
-
-    async def work(session: aiohttp.ClientSession, url: str) -> None:
-        for number in numbers:
-            body = {
-                "model": "demo/simulated", "messages": [{"role": "user", "content": texts[number % 1000]}],
-                "max_tokens": 1024, "temperature": 1.0, "top_p": 0.9, "seed": number,
-            }  # fmt: skip
-            async with session.post(f"{url}/v1/chat/completions", json=body) as response:
-                answer = json.loads(await response.read())
-                found.append(response.status == 200 and bool(answer["choices"]))
-
-    async def main() -> None:
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout()) as session:
-            await asyncio.gather(*(work(session, url) for url in urls for _ in range(128)))
-
-    asyncio.run(main())
-    return sum(found)
+def said_last(errors: str) -> str:
+    """Return the last line of what a client wrote of its failure, short and safe to print."""
+    line = (errors.strip().splitlines() or ["no message"])[-1]
+    return "".join(sign for sign in line if sign.isprintable())[:100]
 
 
-CLIENTS: dict[str, Callable[[Sequence[str], int], int]] = {"backforth": backforth, "raw aiohttp": raw}
+def run_client(command: list[str]) -> tuple[int | str, str, str]:
+    """Run a client, and kill it and what it started if it takes too long."""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            out, errors = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return "killed", *process.communicate()
+        return process.returncode, out, errors
 
 
-def measure(client: str, rows: int, warm_up: int = 0, **settings: float) -> dict[str, Any]:
-    """Run one client in a process of its own against a fresh cluster."""
-    with cluster(**settings) as urls:
-        command = [sys.executable, __file__, "--client", client, "--rows", str(rows)]
-        command += ["--warm-up", str(warm_up), "--urls", *urls]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return {"client": client, "error": (done.stderr.strip().splitlines() or ["no message"])[-1]}
-        with urlopen(f"{urls[0]}/stats", timeout=30) as answer:
-            return {"client": client, **json.loads(done.stdout.splitlines()[-1]), **json.load(answer)}
+@dataclass(frozen=True)
+class Bench:
+    """Runs clients by name, each with its own Python, and prints their lines."""
+
+    pythons: Mapping[str, str]
+
+    def line(
+        self, what: str, client: str, rows: int, settings: Settings, warm_up: int = 0, timeout: int = 600
+    ) -> Run:
+        """Run one client against fresh servers, and print its line."""
+        with tempfile.TemporaryDirectory() as folder, cluster(settings) as urls:
+            prompts, out = Path(folder) / "prompts.jsonl", Path(folder) / "rows.jsonl"
+            write_prompts(prompts, rows)
+            command = [self.pythons[client], str(FOLDER / "peers" / f"ask_{client}.py"), "--urls", *urls]
+            command += [f"--prompts={prompts}", f"--out={out}", f"--slots={SLOTS}", f"--timeout={timeout}"]
+            code, said, errors = run_client([*command, f"--warm-up={warm_up}"])
+            with urlopen(f"{urls[0]}/stats", timeout=30) as answer:
+                served = json.load(answer)
+            content = out.read_bytes() if out.exists() else b""
+        texts = {row["id"]: row["text"] for row in map(json.loads, content.splitlines())}
+        measured = json.loads(said.splitlines()[-1]) if code == 0 else {}
+        last_words = "" if code == 0 else said_last(errors)
+        digest = hashlib.sha256(content).hexdigest()
+        run = Run(rows, texts, code, digest, last_words, measured, served)
+        self.print(what, client, *run.cells(), after=f"{json.dumps(served['answers'])} {last_words}")
+        return run
+
+    def print(self, what: str, client: str, *cells: str, after: str) -> None:
+        """Print one line of the table."""
+        head = f"{what:<{WIDTHS[0]}} {client:<{WIDTHS[1]}}"
+        rest = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS[2:], strict=True))
+        print(f"{head} {rest}  {after}", flush=True)
 
 
-def run_client(client: str, urls: Sequence[str], rows: int, warm_up: int) -> dict[str, Any]:
-    """Run a client here; seconds, CPU and memory are this process's own, after a warm-up."""
-    if warm_up:
-        CLIENTS[client](urls, warm_up)
-        urlopen(f"{urls[0]}/stats", timeout=30).close()
-    before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    found = CLIENTS[client](urls, rows)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    seconds = time.monotonic() - began
-    return {"rows": found, "seconds": seconds, "cpu": cpu, "megabytes": used.ru_maxrss / 1024}
-
-
-def line(what: str, found: dict[str, Any]) -> str:
-    """One line of the table."""
-    head = f"{what:<34} {found['client']:<12}"
-    if "error" in found:
-        return f"{head} failed: {found['error'][:80]}"
-    rows, answers = found["rows"], json.dumps(found["answers"])
-    return (
-        f"{head} {rows:>7} {rows / found['seconds']:>8.0f} {found['used']:>7.1%} {found['useful']:>7.1%} "
-        f"{found['cpu'] / max(rows, 1) * 1e6:>8.0f} {found['megabytes']:>5.0f}  {answers}"
+def table(bench: Bench, rows: int, fast: int, peer_rows: int, peers: list[str]) -> bool:
+    """Run everything and print one table; whether many faults changed no row."""
+    bench.print(*HEAD, after="answers")
+    for client in ("raw", "backforth"):
+        bench.line("long tail, undisturbed", client, rows, LONG_TAIL)
+    bench.line("long tail, 2 % 429, 1 % 503", "backforth", rows, LONG_TAIL | FAULTS)
+    one = LONG_TAIL | {"replicas": 1}
+    for client in ("raw", "backforth", *peers) if peers else ():
+        bench.line("one server, undisturbed", client, peer_rows, one)
+    for client in ("backforth", *peers) if peers else ():
+        bench.line("one server, 2 % 429, 1 % 503", client, peer_rows, one | FAULTS)
+    for client in ("raw", "backforth"):
+        plain = bench.line("short answers, at full speed", client, fast, FAST, warm_up=1000)
+    many = bench.line(
+        "5 % 429, 2 % 503, 1 % hang, 1 % torn", "backforth", fast, FAST | MANY_FAULTS, timeout=5
     )
-
-
-def table(rows: int, fast: int) -> None:
-    """Run everything and print one table."""
-    print(
-        f"{'':<34} {'client':<12} {'rows':>7} {'rows/s':>8} {'used':>7} {'useful':>7} {'CPU us':>8} {'MB':>5}"
-        "  answers by status"
-    )
-    for client in ("raw aiohttp", "backforth"):
-        print(line("long tail, undisturbed", measure(client, rows, **LONG_TAIL)), flush=True)
-    print(
-        line("long tail, 2 % 429 and 1 % 503", measure("backforth", rows, **LONG_TAIL, **FAULTS)), flush=True
-    )
-    for client in ("raw aiohttp", "backforth"):
-        print(line("short answers, as fast as it goes", measure(client, fast, 1000, **FAST)), flush=True)
+    same = "the same bytes as" if many.digest == plain.digest else "OTHER ROWS THAN"
+    print(f"The rows of the last line: {same} those of the line before.")
+    return many.digest == plain.digest
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=10_000, help="rows of the long-tail runs")
+    parser.add_argument("--rows", type=int, default=8_000, help="rows of the long-tail runs")
     parser.add_argument("--fast", type=int, default=10_000, help="rows of the runs with short answers")
-    parser.add_argument("--client", choices=CLIENTS, help=argparse.SUPPRESS)
-    parser.add_argument("--warm-up", type=int, default=0, help=argparse.SUPPRESS)
-    parser.add_argument("--urls", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--peer-rows", type=int, default=1_500, help="rows of the runs with one server")
+    parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON; the program is in peers/")
     given = parser.parse_args()
-    if given.client:
-        print(json.dumps(run_client(given.client, given.urls, given.rows, given.warm_up)))
-    else:
-        table(given.rows, given.fast)
+    pythons = dict(peer.split("=", 1) for peer in given.peer)
+    own = {"raw": sys.executable, "backforth": sys.executable}
+    unchanged = table(Bench({**own, **pythons}), given.rows, given.fast, given.peer_rows, list(pythons))
+    sys.exit(not unchanged)

@@ -1,27 +1,33 @@
 """A cluster of simulated TGI servers: slots, a queue, log-normal latency, 429 past the limit, and faults.
 
-It generates nothing, so two cores can show what a client does with hundreds of slots. Every replica listens
-on a port of its own; the first line printed is a JSON list of their addresses. `GET /stats` tells how much of
-the slots' time was used up to the last arrival of a new request, and starts anew.
+It generates nothing, so two cores can show what a client does with hundreds of slots: an answer holds the
+sha256 of its request, so the same request always gets the same answer. Every replica listens on a port of its
+own; the first line printed is a JSON list of their addresses. `GET /stats` tells how much of the slots' time
+was used up to the last arrival of a new request, and starts anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import json
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 REASONS = {200: "OK", 404: "Not Found", 429: "Too Many Requests", 503: "Service Unavailable"}
-TEXT = "[RES]" + "A sentence of the answer, with some words in it. " * 40 + "[/RES]"
+DIGEST = "0" * 64  # where an answer holds the sha256 of its request
+TEXT = f"[RES]{DIGEST} {'A sentence of the answer, with some words in it. ' * 40}[/RES]"
+HOST = "127.0.0.2"  # of this machine, and yet no localhost, to which some clients talk in other ways
 
 
 @dataclass
 class Settings:
-    """What the cluster is like; `median` and `sigma` are those of the log-normal time of an answer."""
+    """What the cluster is like; `median` and `sigma` are those of the log-normal time of an answer, and the
+    faults are shares of the requests.
+    """
 
     replicas: int = 4
     slots: int = 128
@@ -30,6 +36,8 @@ class Settings:
     sigma: float = 1.0
     overloaded: float = 0.0
     unavailable: float = 0.0
+    hangs: float = 0.0
+    torn: float = 0.0
     seed: int = 0
 
 
@@ -61,7 +69,7 @@ class Cluster:
         self.seen: set[int] = set()
         self.first = self.last = 0.0
         self.used = 0.0
-        self.sent: dict[int, int] = {}
+        self.sent: Counter[str] = Counter()
         for replica in self.replicas:
             replica.usage = Usage()
 
@@ -81,10 +89,21 @@ class Cluster:
         useful = sum(replica.usage.useful for replica in self.replicas)
         ended = useful + sum(replica.usage.wasted for replica in self.replicas)
         share = self.used / capacity if capacity else 0.0
-        answers = {str(status): number for status, number in sorted(self.sent.items())}
-        found = {"used": share, "useful": share * useful / ended if ended else 0.0, "answers": answers}
+        useful_share = share * useful / ended if ended else 0.0
+        found = {"used": share, "useful": useful_share, "answers": dict(sorted(self.sent.items()))}
         self.reset()
         return found
+
+
+@dataclass(eq=False)
+class Work:
+    """A request that a replica has taken, and the answer that it will get."""
+
+    connection: Connection
+    digest: str
+    came: float
+    began: float = 0.0
+    ends: asyncio.TimerHandle | None = None
 
 
 @dataclass
@@ -92,44 +111,67 @@ class Replica:
     """One server."""
 
     cluster: Cluster
-    here: int = 0
     usage: Usage = field(default_factory=Usage)
-    queue: deque[tuple[Connection, float]] = field(default_factory=deque)
+    running: set[Work] = field(default_factory=set)
+    queue: deque[Work] = field(default_factory=deque)
 
-    def arrives(self, connection: Connection, body: bytes) -> None:
-        settings, chance = self.cluster.settings, self.cluster.random.random()
+    def arrives(self, connection: Connection, body: bytes) -> Work | None:
+        """Take a request in, or turn it away; every other 429 says when to come back."""
+        settings, cluster = self.cluster.settings, self.cluster
         now = asyncio.get_running_loop().time()
-        self.cluster.arrival(body, now)
-        if chance < settings.overloaded or self.here >= settings.limit:
-            connection.answer(429, {"error": "Model is overloaded", "error_type": "overloaded"})
-            return
-        self.here += 1
-        if self.usage.busy < settings.slots:
-            self.starts(connection, now, now)
+        cluster.arrival(body, now)
+        full = len(self.running) + len(self.queue) >= settings.limit
+        if full or cluster.random.random() < settings.overloaded:
+            after = cluster.random.choice(("", "retry-after: 1\r\n"))
+            connection.fail(429, "Model is overloaded", "overloaded", after)
+            return None
+        work = Work(connection, hashlib.sha256(body).hexdigest(), now)
+        if len(self.running) < settings.slots:
+            self.starts(work)
         else:
-            self.queue.append((connection, now))
+            self.queue.append(work)
+        return work
 
-    def starts(self, connection: Connection, came: float, now: float) -> None:
-        settings = self.cluster.settings
-        seconds = settings.median * self.cluster.random.lognormvariate(0, settings.sigma)
-        self.usage.until(now)
+    def starts(self, work: Work) -> None:
+        settings, chance = self.cluster.settings, self.cluster.random
+        loop = asyncio.get_running_loop()
+        work.began = loop.time()
+        self.usage.until(work.began)
         self.usage.busy += 1
-        asyncio.get_running_loop().call_later(seconds, self.ends, connection, now - came, seconds)
+        self.running.add(work)
+        if chance.random() < settings.hangs:
+            self.cluster.sent["hangs"] += 1
+        else:
+            seconds = settings.median * chance.lognormvariate(0, settings.sigma)
+            work.ends = loop.call_later(seconds, self.ends, work)
 
-    def ends(self, connection: Connection, queued: float, seconds: float) -> None:
+    def ends(self, work: Work) -> None:
+        settings, chance = self.cluster.settings, self.cluster.random.random()
+        if chance < settings.unavailable:
+            self.leaves(work)
+            work.connection.fail(503, "unhealthy", "healthcheck")
+        elif chance < settings.unavailable + settings.torn:
+            self.leaves(work)
+            work.connection.tear(work.digest)
+        else:
+            self.leaves(work, useful=True)
+            work.connection.complete(work.digest, work.began - work.came)
+
+    def leaves(self, work: Work, useful: bool = False) -> None:
+        """Give a request's slot to the next, whether it got an answer or its client hung up."""
+        if work not in self.running:
+            self.queue.remove(work)
+            return
         now = asyncio.get_running_loop().time()
         self.usage.until(now)
         self.usage.busy -= 1
-        self.here -= 1
-        if self.cluster.random.random() < self.cluster.settings.unavailable:
-            self.usage.wasted += seconds
-            connection.answer(503, {"error": "unhealthy", "error_type": "healthcheck"})
-        else:
-            self.usage.useful += seconds
-            connection.answer(200, COMPLETION, f"x-queue-time: {round(queued * 1000)}\r\n")
+        self.running.remove(work)
+        self.usage.useful += (now - work.began) * useful
+        self.usage.wasted += (now - work.began) * (not useful)
+        if work.ends:
+            work.ends.cancel()
         if self.queue:
-            waiting, came = self.queue.popleft()
-            self.starts(waiting, came, now)
+            self.starts(self.queue.popleft())
 
     def info(self) -> dict[str, Any]:
         limit = self.cluster.settings.limit
@@ -142,9 +184,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.received = b""
+        self.work: Work | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
+
+    def connection_lost(self, _: Exception | None) -> None:
+        if self.work:
+            self.replica.leaves(self.work)
 
     def data_received(self, data: bytes) -> None:
         self.received += data
@@ -159,30 +206,65 @@ class Connection(asyncio.Protocol):
 
     def route(self, path: bytes, body: bytes) -> None:
         if path == b"/v1/chat/completions":
-            self.replica.arrives(self, body)
+            self.work = self.replica.arrives(self, body)
         elif path == b"/info":
             self.answer(200, self.replica.info())
         elif path == b"/stats":
             self.answer(200, self.replica.cluster.stats())
+        elif path.endswith(b"/v1/models"):  # datatrove asks remote servers for /v1/v1/models
+            self.answer(200, {"object": "list", "data": [{"id": "demo/simulated", "object": "model"}]})
         else:
             self.answer(200 if path == b"/health" else 404, {})
 
     def answer(self, status: int, body: Any, headers: str = "") -> None:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        if status != 200 or body is COMPLETION:
-            sent = self.replica.cluster.sent
-            sent[status] = sent.get(status, 0) + 1
+        self.send(status, json.dumps(body).encode(), headers)
+
+    def fail(self, status: int, message: str, kind: str, headers: str = "") -> None:
+        """Answer with an error, in TGI's form."""
+        self.count(str(status))
+        self.answer(status, {"error": message, "error_type": kind}, headers)
+
+    def complete(self, digest: str, queued: float) -> None:
+        """Answer as the model does."""
+        self.count("200")
+        self.send(200, completion(digest), f"x-queue-time: {round(queued * 1000)}\r\n")
+
+    def tear(self, digest: str) -> None:
+        """Answer with half of it: now as if that were all, now with the connection lost on the way."""
+        self.count("torn")
+        content = completion(digest)
+        half = content[: len(content) // 2]
+        if self.replica.cluster.random.random() < 1 / 2:
+            self.send(200, half)
+        else:
+            self.send(200, half, length=len(content))
+            self.transport.close()
+
+    def count(self, what: str) -> None:
+        self.work = None
+        self.replica.cluster.sent[what] += 1
+
+    def send(self, status: int, content: bytes, headers: str = "", length: int | None = None) -> None:
         head = f"HTTP/1.1 {status} {REASONS[status]}\r\n{headers}content-type: application/json\r\n"
-        self.transport.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+        whole = len(content) if length is None else length
+        self.transport.write(f"{head}content-length: {whole}\r\n\r\n".encode() + content)
 
 
 COMPLETION = json.dumps(
     {
+        "id": "",
         "object": "chat.completion",
+        "created": 0,
+        "model": "demo/simulated",
         "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 400, "completion_tokens": 450, "total_tokens": 850},
     }
 ).encode()
+
+
+def completion(digest: str) -> bytes:
+    """Return the answer to the request with that sha256."""
+    return COMPLETION.replace(DIGEST.encode(), digest.encode())
 
 
 async def serve(settings: Settings) -> None:
@@ -191,10 +273,8 @@ async def serve(settings: Settings) -> None:
     cluster = Cluster(settings)
     addresses = []
     for replica in cluster.replicas:
-        server = await loop.create_server(
-            lambda replica=replica: Connection(replica), "127.0.0.1", 0, backlog=1024
-        )
-        addresses.append(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        server = await loop.create_server(lambda replica=replica: Connection(replica), HOST, 0, backlog=1024)
+        addresses.append(f"http://{HOST}:{server.sockets[0].getsockname()[1]}")
     print(json.dumps(addresses), flush=True)
     await asyncio.Event().wait()
 
