@@ -65,12 +65,14 @@ train-forward: $(READY) ## Train a forward model on published seed pairs
 train-final: $(READY) ## Train a final model on a published mix
 	$(train)
 
-# Tests of the pages open them in Chromium; a machine without it runs all the others, and says so.
+# Some tests open pages in Chromium or start Slurm; a machine without those runs all the others, and says so.
 CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /usr/bin/google-chrome))
-MARKS    := not gpu$(if $(CHROMIUM),, and not browser)
+SLURM    := $(wildcard /usr/sbin/slurmctld)
+MARKS    := not gpu$(if $(CHROMIUM),, and not browser)$(if $(SLURM),, and not slurm)
 
 test: $(READY) ## Run every test that needs no GPU
 	@$(if $(CHROMIUM),true,echo "There is no Chromium here: tests marked browser are left out (apt install chromium).")
+	@$(if $(SLURM),true,echo "There is no Slurm here: tests marked slurm are left out (apt install slurm-wlm).")
 	CHROMIUM='$(CHROMIUM)' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(MARKS)'
 
 check: $(READY) ## Check style and types

@@ -181,8 +181,8 @@ def card(hub: Any, folder: Path) -> None:
     from dataset_cards.facts import Config, DatasetFacts, Funnel
     from hub_tools.columns import read_rows
     from hub_tools.records import Scored
-    from hub_tools.run.parquet import ShardWriter
-    from hub_tools.run.statistics import Statistics
+    from hub_tools.run.publishing.parquet import ShardWriter
+    from hub_tools.run.publishing.statistics import Statistics
 
     shards = list(_scored(folder, ShardWriter).values())
     began = time.perf_counter()

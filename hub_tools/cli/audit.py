@@ -138,7 +138,7 @@ def replay(
     shown, and the exit code is 1 then.
     """
     from hub_tools.run.progress import Display
-    from hub_tools.run.replay import replay as run_again
+    from hub_tools.run.replay.replay import replay as run_again
 
     hub = _hub(store)
     display = Display()

@@ -10,8 +10,8 @@ from hub_tools.columns import pick_rows, read_rows
 from hub_tools.errors import DataError
 from hub_tools.hub.provenance import PROVENANCE, Statement
 from hub_tools.hub.repository import Hub, Ref
+from hub_tools.run.generation.mark import Mark
 from hub_tools.run.graph import Graph, Node, Reading
-from hub_tools.run.mark import Mark
 from hub_tools.run.pinning import Pinned
 from hub_tools.stages.registry import Tick
 

@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from hub_tools.hub.provenance import Statement
 from hub_tools.hub.repository import Ref
-from hub_tools.run.generate import Spent
+from hub_tools.run.generation.generate import Spent
 from hub_tools.run.graph import Node
 from hub_tools.run.pinning import Pinned
-from hub_tools.run.statistics import Statistics
+from hub_tools.run.publishing.statistics import Statistics
 from hub_tools.stages.registry import Extras, Model
 
 
@@ -66,7 +66,15 @@ class Made:
         if self.model:
             record["losses"] = [[step, loss] for step, loss in self.model.losses]
             record["counts"] = dict(self.model.counts)
+            record["threads"] = _threads()
         return record
+
+
+def _threads() -> int:
+    """Return how many threads torch computes with: sums of floats depend on it in their last bits."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,14 @@ from hub_tools.hub.repository import Ref
 from hub_tools.recipe import Price
 from hub_tools.records import Rejected, Row
 from hub_tools.run.forecast import Cost, Estimate, Forecast, Pilot, Speed, content_key, forecast, load, save
-from hub_tools.run.generate import Asked, Generator, Spent
+from hub_tools.run.generation.generate import Asked, Generator, Spent
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.generation.serving import Serving
 from hub_tools.run.graph import Node
 from hub_tools.run.inputs import NodeInputs
-from hub_tools.run.journal import Journal
 from hub_tools.run.lock import locked
 from hub_tools.run.pinning import Pinned
 from hub_tools.run.run import Run, Step
-from hub_tools.run.serving import Serving
 from hub_tools.run.trainings import pinned_inputs
 from hub_tools.stages.registry import Ask, AskConfig
 

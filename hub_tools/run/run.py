@@ -13,16 +13,16 @@ from hub_tools.hub.publishing import collect
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import EMBEDDED, Recipe
-from hub_tools.run.cards import Facts
 from hub_tools.run.executors.scale import Scale
+from hub_tools.run.generation.serving import Serving
 from hub_tools.run.graph import Graph, Node, build
 from hub_tools.run.lock import locked
 from hub_tools.run.outcome import Outcome
 from hub_tools.run.pinning import Pinned, Pinner, short
 from hub_tools.run.progress import Display
-from hub_tools.run.publish import Publisher
+from hub_tools.run.publishing.cards import Facts
+from hub_tools.run.publishing.publish import Publisher
 from hub_tools.run.runner import Runner
-from hub_tools.run.serving import Serving
 
 
 @dataclass(frozen=True, slots=True)

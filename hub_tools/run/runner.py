@@ -20,15 +20,15 @@ from hub_tools.records import Rejected, Row
 from hub_tools.run import forecast
 from hub_tools.run.executors.job import Job, gathered
 from hub_tools.run.executors.scale import TASKS, Scale, Spreader, tasks_folder
-from hub_tools.run.generate import Asked, Generator, Spent
+from hub_tools.run.generation.generate import Asked, Generator, Spent
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.generation.mark import Mark
+from hub_tools.run.generation.serving import Serving
 from hub_tools.run.graph import Graph, Node
 from hub_tools.run.inputs import NodeInputs
-from hub_tools.run.journal import Journal
-from hub_tools.run.mark import Mark
 from hub_tools.run.outcome import Made
-from hub_tools.run.parquet import ShardWriter
 from hub_tools.run.pinning import Pinned
-from hub_tools.run.serving import Serving
+from hub_tools.run.publishing.parquet import ShardWriter
 from hub_tools.stages.registry import Ask, AskConfig, Build, Extras, Tick, Transform
 
 

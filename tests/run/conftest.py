@@ -14,10 +14,6 @@ from run_support import BASE, HubAddress
 from tiny import teach
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "scale: starts a cluster of its own; Slurm must be installed")
-
-
 @pytest.fixture(scope="session")
 def empty_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubAddress]:
     """The embedded Hub, as `run` starts it."""

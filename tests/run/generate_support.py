@@ -10,8 +10,8 @@ from fault_server import FaultServer
 
 from hub_tools.recipe import StopWhen
 from hub_tools.records import Response
-from hub_tools.run.generate import Asked, Generator
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.generate import Asked, Generator
+from hub_tools.run.generation.journal import Journal
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject
 
 

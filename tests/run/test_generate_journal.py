@@ -13,7 +13,7 @@ import pytest
 from run_support import ROOT
 
 from hub_tools.errors import BackforthError
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.journal import Journal
 
 
 def fill(journal: Journal, first: int, last: int, size: int = 10) -> None:
@@ -79,7 +79,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
     program = """
 import asyncio, resource, sys
 from pathlib import Path
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.journal import Journal
 
 async def fill(journal, count):
     for start in range(0, count, 500):

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from hub_tools.columns import pick_rows, read_rows
 from hub_tools.records import Response
-from hub_tools.run import mark as marking
-from hub_tools.run.journal import Journal
-from hub_tools.run.mark import Mark
-from hub_tools.run.parquet import ShardWriter
+from hub_tools.run.generation import mark as marking
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.generation.mark import Mark
+from hub_tools.run.publishing.parquet import ShardWriter
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from hub_tools.run.compare_files import ModelFile, compare_file
-from hub_tools.run.compare_rows import Rows, compare_rows
+from hub_tools.run.replay.compare_files import ModelFile, compare_file
+from hub_tools.run.replay.compare_rows import Rows, compare_rows
 
 SCHEMA = pa.schema(
     [("id", pa.string()), ("score", pa.float64()), ("made", pa.struct([("by", pa.list_(pa.string()))]))]

@@ -23,7 +23,7 @@ from hub_tools.endpoints import dedicated
 from hub_tools.endpoints.dedicated import Dedicated
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.recipe import load
-from hub_tools.run.dedicated import Hired
+from hub_tools.run.generation.dedicated import Hired
 
 PROGRAM = ROOT / "tests" / "run" / "dedicated_program.py"
 

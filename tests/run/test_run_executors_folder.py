@@ -16,7 +16,7 @@ from hub_tools.errors import BackforthError
 from hub_tools.run.executors.folder import Folder
 from hub_tools.run.executors.job import Job
 from hub_tools.run.executors.task import saved
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.journal import Journal
 
 
 @pytest.fixture(params=["path", "memory"])

@@ -26,7 +26,7 @@ ROWS, CONCURRENCY = 60, 8
 SESSIONS = Path("/tmp/ray")  # where Ray keeps its logs
 RAY = ("--executor", "ray", "--tasks", "6", "--workers", "2")
 
-pytestmark = [pytest.mark.scale, pytest.mark.timeout(280)]
+pytestmark = pytest.mark.timeout(280)
 
 
 @pytest.fixture

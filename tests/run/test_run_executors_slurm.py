@@ -27,13 +27,15 @@ from slurm_support import absent, queued, slurm
 ROWS, CONCURRENCY = 60, 8
 SLURM = ("--executor", "slurm", "--tasks", "6", "--workers", "2")
 
-pytestmark = [pytest.mark.scale, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(280)]
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     if missing := absent():
-        pytest.fail(f"{', '.join(missing)} not found: apt-get install slurm-wlm, or leave out -m scale")
+        pytest.fail(
+            f'{", ".join(missing)} not found: apt-get install slurm-wlm, or leave these out: -m "not slurm"'
+        )
     with slurm(tmp_path_factory.mktemp("slurm")) as environment:
         yield environment
 

@@ -16,8 +16,8 @@ from hub_tools.endpoints import pool, replica
 from hub_tools.endpoints.client import EndpointClient
 from hub_tools.errors import BackforthError, EndpointDown
 from hub_tools.records import Rejected
-from hub_tools.run.generate import request_seed
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.generate import request_seed
+from hub_tools.run.generation.journal import Journal
 
 
 @pytest.fixture(autouse=True)

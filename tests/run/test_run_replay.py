@@ -16,9 +16,9 @@ from run_support import BASE, HubAddress, backforth, small_recipe, trees, write_
 
 from hub_tools.errors import BackforthError, DataError, EndpointDown, HubError
 from hub_tools.hub.repository import Hub
-from hub_tools.run.compare_files import ModelFile
-from hub_tools.run.compare_rows import Rows
-from hub_tools.run.replay import Replay, replay
+from hub_tools.run.replay.compare_files import ModelFile
+from hub_tools.run.replay.compare_rows import Rows
+from hub_tools.run.replay.replay import Replay, replay
 
 REPOS = {
     "seed": "played-seed",
@@ -287,7 +287,7 @@ def test_a_setting_that_is_not_known_here_names_who_made_the_repo(folder: Path, 
 def test_other_libraries_are_named_where_something_differs(
     folder: Path, auditor: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hub_tools.run.replay.versions", lambda: {"python": "4.0", "pyarrow": "99"})
+    monkeypatch.setattr("hub_tools.run.replay.replay.versions", lambda: {"python": "4.0", "pyarrow": "99"})
     address = sealed(
         auditor, SEED, lambda entry: entry["externalParameters"]["settings"].update(license="mit")
     )

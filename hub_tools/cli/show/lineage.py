@@ -14,7 +14,7 @@ from dataset_cards.lineage import drawing
 from hub_tools.cli.show import plain
 from hub_tools.hub.lineage import Chain, Link
 from hub_tools.hub.repository import Hub
-from hub_tools.run.cards import step
+from hub_tools.run.publishing.cards import step
 
 
 def print_chain(out: Console, chain: Chain) -> None:

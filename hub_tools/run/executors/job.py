@@ -15,9 +15,9 @@ from hub_tools.prompts import Prompts
 from hub_tools.recipe import StopWhen
 from hub_tools.records import Rejected, Row
 from hub_tools.run.executors.folder import JOURNALS, Folder
-from hub_tools.run.generate import Asked, Generator, Spent
-from hub_tools.run.journal import Journal
-from hub_tools.run.serving import Expected
+from hub_tools.run.generation.generate import Asked, Generator, Spent
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.generation.serving import Expected
 from hub_tools.stages.registry import Ask, AskConfig, get_stage
 
 TOKEN = "ENDPOINT_TOKEN"  # noqa: S105  (a variable's name)

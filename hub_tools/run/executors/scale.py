@@ -23,9 +23,9 @@ from hub_tools.run.executors.folder import Folder
 from hub_tools.run.executors.job import TOKEN, Job, input_name
 from hub_tools.run.executors.order import Order, check_settings
 from hub_tools.run.executors.progress import watched
-from hub_tools.run.generate import Asked
+from hub_tools.run.generation.generate import Asked
 from hub_tools.run.graph import Graph
-from hub_tools.run.parquet import ShardWriter
+from hub_tools.run.publishing.parquet import ShardWriter
 from hub_tools.stages.registry import Tick
 
 MODULES = {"local": "local", "slurm": "slurm", "ray": "on_ray", "jobs": "jobs"}

@@ -33,9 +33,9 @@ from hub_tools.run.executors.job import (
     journal_name,
     progress_name,
 )
-from hub_tools.run.generate import Generator
-from hub_tools.run.journal import Journal
-from hub_tools.run.parquet import ShardWriter
+from hub_tools.run.generation.generate import Generator
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.publishing.parquet import ShardWriter
 from hub_tools.stages.registry import get_stage
 
 FAILED = 3

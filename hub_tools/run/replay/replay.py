@@ -6,6 +6,7 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ from dataset_cards.escape import visible
 from hub_tools.errors import HubError
 from hub_tools.hub.provenance import PROVENANCE, Statement, versions
 from hub_tools.hub.repository import Hub, Ref
-from hub_tools.run.compare_files import ModelFile, compare_file
-from hub_tools.run.compare_rows import Rows, compare_rows
-from hub_tools.run.compare_values import Column
+from hub_tools.run.generation.serving import Serving
 from hub_tools.run.outcome import Made
-from hub_tools.run.rebuild import rebuild
+from hub_tools.run.replay.compare_files import ModelFile, compare_file
+from hub_tools.run.replay.compare_rows import Rows, compare_rows
+from hub_tools.run.replay.compare_values import Column
+from hub_tools.run.replay.rebuild import rebuild
 from hub_tools.run.runner import Runner
-from hub_tools.run.serving import Serving
 from hub_tools.stages.registry import Tick
 
 SHARDS = "data/*.parquet"
@@ -101,7 +102,8 @@ def replay(
         rebuilt = rebuild(hub, ref, statement, sources, endpoint, work)
         with Serving(rebuilt.recipe, hub, work) as serving:
             runner = Runner(rebuilt.recipe, rebuilt.graph, hub, rebuilt.prompts, serving)
-            made = runner.run(rebuilt.node, rebuilt.pinned, work, tick)
+            with _same_threads(statement):
+                made = runner.run(rebuilt.node, rebuilt.pinned, work, tick)
         tick(note="comparing")
         parts = _files(hub, ref, statement, made) if made.model else _configs(hub, ref, statement, made)
     return Replay(
@@ -113,6 +115,19 @@ def replay(
         excuses=_excuses(statement, made),
         seconds=time.monotonic() - began,
     )
+
+
+@contextmanager
+def _same_threads(statement: Statement) -> Iterator[None]:
+    """Compute with as many threads as the published model was made with: sums of floats depend on it."""
+    threads = statement.run.get("threads")
+    if not isinstance(threads, int) or threads < 1:
+        yield
+        return
+    from training.process import torch_threads
+
+    with torch_threads(threads):
+        yield
 
 
 def _configs(hub: Hub, ref: Ref, statement: Statement, made: Made) -> list[Rows]:

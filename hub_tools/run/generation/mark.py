@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import chain, count
 
-from hub_tools.run.journal import Journal
+from hub_tools.run.generation.journal import Journal
 
 EVERY = 1000  # rows between two marks
 

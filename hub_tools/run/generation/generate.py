@@ -21,9 +21,9 @@ from hub_tools.endpoints.wire import ChatRequest, Completion, Info
 from hub_tools.errors import BackforthError
 from hub_tools.recipe import StopWhen
 from hub_tools.records import Generation, Messages, Rejected, Row
-from hub_tools.run.journal import Journal
-from hub_tools.run.mark import Mark
-from hub_tools.run.watch import Watch
+from hub_tools.run.generation.journal import Journal
+from hub_tools.run.generation.mark import Mark
+from hub_tools.run.generation.watch import Watch
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject, Tick, rejected
 
 UNANSWERED = ("refused", "too_long", "failed")  # what the journal may hold in place of an answer

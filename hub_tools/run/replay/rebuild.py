@@ -13,10 +13,10 @@ from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe, load
-from hub_tools.run.compare_values import one_line
 from hub_tools.run.graph import Graph, Node, build
-from hub_tools.run.originals import originals
 from hub_tools.run.pinning import Pinned, Pinner, SourceFile, settings, short
+from hub_tools.run.replay.compare_values import one_line
+from hub_tools.run.replay.originals import originals
 from hub_tools.stages.registry import Stage, get_stage
 
 RECIPE = "recipe.yaml"

@@ -19,8 +19,8 @@ from hub_tools.endpoints.wire import Info
 from hub_tools.errors import EndpointDown
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.recipe import Recipe
-from hub_tools.run.dedicated import Hired
-from hub_tools.run.generate import Asked
+from hub_tools.run.generation.dedicated import Hired
+from hub_tools.run.generation.generate import Asked
 
 ADAPTER_CONFIG = "adapter_config.json"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hub_tools.hub.digests import sha256
-from hub_tools.run.compare_values import (
+from hub_tools.run.replay.compare_values import (
     Column,
     Difference,
     as_text,

@@ -9,7 +9,7 @@ from typing import Any
 
 from dataset_cards.escape import visible
 from hub_tools.hub.digests import sha256
-from hub_tools.run.compare_values import one_line
+from hub_tools.run.replay.compare_values import one_line
 
 CHUNK = 1 << 22
 

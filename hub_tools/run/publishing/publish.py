@@ -16,10 +16,10 @@ from hub_tools.hub.publishing import publish
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
-from hub_tools.run.cards import Facts
-from hub_tools.run.changes import changes, record
 from hub_tools.run.outcome import Made
 from hub_tools.run.pinning import settings
+from hub_tools.run.publishing.cards import Facts
+from hub_tools.run.publishing.changes import changes, record
 from hub_tools.stages.registry import AskConfig, Tick
 
 CARD = "README.md"

@@ -1,0 +1,1 @@
+"""Running a published node again from its own provenance, and comparing what it makes."""
