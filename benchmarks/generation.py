@@ -1,6 +1,6 @@
 """Measures generation against simulated TGI servers: backforth, a bare aiohttp loop, and peers beside them.
 
-    python benchmarks/generation.py                    # under four minutes on two cores
+    python benchmarks/generation.py                    # under four minutes on two cores, ten with the peers
     python benchmarks/generation.py --rows 3000 --fast 5000
     python benchmarks/generation.py --peer distilabel=VENV/bin/python --peer datatrove=VENV/bin/python
 
