@@ -100,6 +100,8 @@ class Replica:
         """Count a failure; whether the replica had better rest now."""
         if isinstance(error, Overloaded):
             self._limit.turned_away()
+            if self.in_flight > 1:  # it works on others: it lacks places, not health
+                return False
         weight = 2 if error.retry_after else 1
         self._trouble += (1 - self._trouble) * weight / MEMORY
         hopeless = isinstance(error, Unreachable) or self._trouble > 1 / 2 or self._rests > 0
