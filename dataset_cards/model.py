@@ -58,6 +58,6 @@ def _metadata(facts: ModelFacts) -> dict[str, object]:
         "pipeline_tag": "text-generation",
         **frontmatter.base_keys(facts),
         "datasets": frontmatter.source_datasets(facts.sources),
-        "tags": frontmatter.tags("sft", "trl", *(["lora"] if adapter else [])),
+        "tags": frontmatter.tags(*(["sft", "trl"] if facts.losses else []), *(["lora"] if adapter else [])),
         "model-index": frontmatter.model_index(facts),
     }
