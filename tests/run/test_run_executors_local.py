@@ -28,9 +28,9 @@ ROWS, CONCURRENCY = 60, 8
 def calm(hub: HubAddress, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a run without an executor publishes."""
     with serving() as server:
-        finish(start(hub, asking_recipe(tmp_path_factory.mktemp("calm"), hub, "calm", server, ROWS)))
+        finish(start(hub, asking_recipe(tmp_path_factory.mktemp("calm"), hub, "local-calm", server, ROWS)))
         assert server.requests.total() == ROWS
-    return published(hub, "calm")
+    return published(hub, "local-calm")
 
 
 def test_tasks_publish_the_bytes_of_a_run_without_them(
