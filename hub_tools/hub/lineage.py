@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from hub_tools.errors import HubError
@@ -61,6 +61,11 @@ class Chain:
                 yield link.ref, link.statement
 
 
+def arrows(links: Iterable[Link]) -> list[tuple[str, str]]:
+    """Return what leads to what among links, by key, each pair once."""
+    return list(dict.fromkeys((parent, link.key) for link in links for _, parent in link.parents))
+
+
 class Walker:
     """Follows statements back; what was read once is not read again, since a commit never changes.
 
@@ -76,6 +81,10 @@ class Walker:
         order: dict[str, Link] = {}
         self._visit(self._repo(ref), order)
         return Chain(links=order)
+
+    def statement(self, ref: Ref) -> Statement | None:
+        """Return the statement of a repo at a commit; None where it has none that can be read."""
+        return self._repo(ref).statement
 
     def together(self, dependencies: Sequence[Dependency]) -> tuple[list[tuple[str, str]], dict[str, Link]]:
         """Return the parents that these inputs are, and all links before a repo that is made of them."""

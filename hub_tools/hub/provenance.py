@@ -73,7 +73,9 @@ class Subject(_Part):
         return self.annotations.row_groups
 
 
-class _DependencyNotes(_Part):
+class DependencyNotes(_Part):
+    """What is known of an input beside its commit; see `Dependency`."""
+
     node: str | None = None
     config: str | None = None
     statement: Sha256 | None = None
@@ -89,7 +91,7 @@ class Dependency(_Part):
     name: str
     uri: str
     digest: dict[str, str] = {}
-    annotations: _DependencyNotes = _DependencyNotes()
+    annotations: DependencyNotes = DependencyNotes()
 
     @property
     def config(self) -> str | None:
@@ -217,14 +219,14 @@ def build(
     fingerprint: str,
     version: str,
     parameters: Mapping[str, Any],
-    dependencies: Sequence[Mapping[str, Any]],
+    dependencies: Sequence[Dependency],
     files: Mapping[str, Path | bytes],
     started: datetime,
     run: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Build the statement for the files of one commit; `run` holds counts, endpoint facts and times.
 
-    `dependencies` are SLSA resource descriptors (see `dependency`). No token and no local path goes in.
+    No token and no local path goes in.
     """
     return {
         "_type": STATEMENT_TYPE,
@@ -239,7 +241,9 @@ def build(
                     "stage_version": stage_version,
                     "version": version,
                 },
-                "resolvedDependencies": list(dependencies),
+                "resolvedDependencies": [
+                    dependency.model_dump(exclude_defaults=True) for dependency in dependencies
+                ],
             },
             "runDetails": {
                 "builder": {"id": f"backforth@{__version__}", "version": versions()},
@@ -248,12 +252,6 @@ def build(
             },
         },
     }
-
-
-def dependency(name: str, uri: str, digest: Mapping[str, str], **annotations: str | None) -> dict[str, Any]:
-    """Return the resource descriptor of one input; `annotations` are those of `Dependency`."""
-    notes = {key: value for key, value in annotations.items() if value is not None}
-    return {"name": name, "uri": uri, "digest": dict(digest), **({"annotations": notes} if notes else {})}
 
 
 def to_bytes(document: Mapping[str, Any]) -> bytes:

@@ -326,6 +326,12 @@ def fingerprint_tag(fingerprint: str) -> str:
     return f"fp-{fingerprint[:12]}"
 
 
+def shard_config(path: str) -> str | None:
+    """Return the config that a data shard of a published dataset belongs to; None for other files."""
+    parts = path.split("/")
+    return parts[1] if len(parts) == 3 and parts[0] == "data" and path.endswith(".parquet") else None
+
+
 def number(version: str) -> int:
     """Return the N of a version `vN`."""
     return int(version[1:])

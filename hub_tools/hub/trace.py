@@ -11,7 +11,7 @@ from typing import Any
 from hub_tools.errors import HubError
 from hub_tools.hub.lineage import Chain, Walker
 from hub_tools.hub.provenance import Statement
-from hub_tools.hub.repository import Hub, Ref
+from hub_tools.hub.repository import Hub, Ref, shard_config
 
 REJECTED = "rejected"
 DROPPED = "dropped_pairs.jsonl"
@@ -86,9 +86,8 @@ def _shards(statement: Statement) -> dict[str, list[str]]:
     """Return the Parquet files of each config, the rejects last."""
     found: dict[str, list[str]] = {}
     for subject in statement.subject:
-        parts = subject.name.split("/")
-        if len(parts) == 3 and parts[0] == "data" and subject.name.endswith(".parquet"):
-            found.setdefault(parts[1], []).append(subject.name)
+        if config := shard_config(subject.name):
+            found.setdefault(config, []).append(subject.name)
     return dict(sorted(found.items(), key=lambda item: item[0] == REJECTED))
 
 

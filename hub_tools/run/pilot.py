@@ -29,7 +29,7 @@ from hub_tools.run.lock import locked
 from hub_tools.run.pinning import Pinned
 from hub_tools.run.run import Run, Step
 from hub_tools.run.trainings import pinned_inputs
-from hub_tools.stages.registry import Ask, AskConfig
+from hub_tools.stages.registry import Ask, AskConfig, silent
 
 INSTANT = 1e-6  # seconds
 
@@ -206,7 +206,7 @@ class Piloting:
     def _sample(self, node: Node, name: str) -> _Reached:
         refs = pinned_inputs(self._run, node, self._published)
         run, pinned = self._run, Pinned(refs, [], None, "")
-        inputs = NodeInputs(node, pinned, run.graph, run.hub, run.work, _quiet)
+        inputs = NodeInputs(node, pinned, run.graph, run.hub, run.work, silent)
         rows = sample(inputs.rows(name), self._rows, self._run.recipe.file.seed)
         source = f"{refs[name].uri} {node.reads[name].config}"
         return _Reached(source, inputs.count(name), [row.id for row in rows], rows)
@@ -254,7 +254,3 @@ def speed(spans: Sequence[Span], *, told: bool) -> Speed | None:
 def _speed_before(record: Mapping[str, Any] | None) -> Speed | None:
     """Return the speed of an earlier pilot, for one whose answers were all there."""
     return Speed(**record["speed"]) if record and record.get("speed") else None
-
-
-def _quiet(done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
-    """Show no progress: drawing the sample takes no time."""

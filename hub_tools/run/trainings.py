@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hub_tools.errors import BackforthError, DataError
 from hub_tools.hub.repository import Ref
@@ -14,9 +14,11 @@ from hub_tools.run.inputs import NodeInputs
 from hub_tools.run.pinning import Pinned
 from hub_tools.run.run import Run, Step
 from hub_tools.stages.quality import TokenCounter
+from hub_tools.stages.registry import silent
+from hub_tools.stages.train import pair_view
 from training.errors import TrainingError
 from training.settings import TrainSettings
-from training.views import SEED_TAG, Pair, backward_pair, forward_pair
+from training.views import Pair
 
 if TYPE_CHECKING:
     from training.devices import Gpu
@@ -49,8 +51,11 @@ def pinned_inputs(
 
 def training_pairs(run: Run, node: Node, refs: Mapping[str, Ref]) -> Iterator[Pair]:
     """Yield a training's pairs as its model reads them."""
-    inputs = NodeInputs(node, Pinned(refs, [], None, ""), run.graph, run.hub, run.work, _silent)
-    view = _view(node, run.prompts.render)
+    inputs = NodeInputs(node, Pinned(refs, [], None, ""), run.graph, run.hub, run.work, silent)
+    try:
+        view = pair_view(node.stage.name, run.prompts.render)
+    except KeyError as error:
+        raise BackforthError(f"stages.{node.name}: {node.stage.name} is no training of pairs") from error
     return (view(row) for row in inputs.rows("pairs"))
 
 
@@ -175,18 +180,3 @@ def _pair_tokens(run: Run, node: Node, refs: Mapping[str, Ref]) -> float | None:
     pairs = islice(training_pairs(run, node, refs), SAMPLE)
     lengths = [sum(count(message["content"]) for message in [*p.prompt, *p.completion]) for p in pairs]
     return sum(lengths) / len(lengths) if lengths else None
-
-
-def _view(node: Node, render: Callable[..., str]) -> Callable[[Any], Pair]:
-    views: Mapping[str, Callable[[Any], Pair]] = {
-        "train-backward": lambda row: backward_pair(render, row.id, row.instruction, row.response),
-        "train-forward": lambda row: forward_pair(row.id, row.instruction, row.response, SEED_TAG),
-        "train-final": lambda row: Pair(row.id, row.prompt, row.completion),
-    }
-    if node.stage.name not in views:
-        raise BackforthError(f"stages.{node.name}: {node.stage.name} is no training of pairs")
-    return views[node.stage.name]
-
-
-def _silent(done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
-    """Stand in for a progress display."""

@@ -113,6 +113,10 @@ class Tick(Protocol):
         """Add `done` and `rejected` rows; set the total once it is known; `note` is shown beside the bar."""
 
 
+def silent(done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
+    """Stand in for a progress display where nobody watches."""
+
+
 class Inputs(Protocol):
     """What the runner gives to a stage: the node's name, its pinned inputs, a folder for work, the progress
     display.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,10 +50,7 @@ class FinalConfig(TrainConfig):
 )
 def train_backward(config: TrainConfig, render: Render) -> Build:
     """A backward model: given a text, it writes the instruction that the text answers."""
-
-    def view(rows: Iterable[Seed]) -> list[Pair]:
-        return [backward_pair(render, row.id, row.instruction, row.response) for row in rows]
-
+    view = pair_view("train-backward", render)
     return Build(build=lambda inputs: _train(config, inputs, view))
 
 
@@ -65,10 +62,7 @@ def train_backward(config: TrainConfig, render: Render) -> Build:
 )
 def train_forward(config: TrainConfig, render: Render) -> Build:
     """A forward model: it follows instructions, and judges pairs."""
-
-    def view(rows: Iterable[Seed]) -> list[Pair]:
-        return [forward_pair(row.id, row.instruction, row.response, SEED_TAG) for row in rows]
-
+    view = pair_view("train-forward", render)
     return Build(build=lambda inputs: _train(config, inputs, view))
 
 
@@ -82,14 +76,25 @@ def train_final(config: FinalConfig, render: Render) -> Build:
     """The final model: trained on the mix of seed pairs and web pairs, each with its source's tag."""
     if config.method != "full" and config.merge is None:
         config = config.model_copy(update={"merge": True})
-
-    def view(rows: Iterable[Mixed]) -> list[Pair]:
-        return [Pair(row.id, row.prompt, row.completion) for row in rows]
-
+    view = pair_view("train-final", render)
     return Build(build=lambda inputs: _train(config, inputs, view))
 
 
-def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]]) -> Model:
+def pair_view(stage_name: str, render: Render) -> Callable[[Any], Pair]:
+    """Return how a training stage reads one of its rows as a pair.
+
+    Raises:
+        KeyError: the stage trains on no pairs.
+    """
+    views: Mapping[str, Callable[[Any], Pair]] = {
+        "train-backward": lambda row: backward_pair(render, row.id, row.instruction, row.response),
+        "train-forward": lambda row: forward_pair(row.id, row.instruction, row.response, SEED_TAG),
+        "train-final": lambda row: Pair(row.id, row.prompt, row.completion),
+    }
+    return views[stage_name]
+
+
+def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> Model:
     """Train on the pairs that the inputs hold; the progress display counts optimiser steps."""
     from training.errors import TrainingError
     from training.publish import Base
@@ -98,7 +103,7 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], list[Pair]
     told = _Told(inputs)
     count = inputs.count("pairs")
     inputs.tick(total=config.steps, note=f"{count} pairs")
-    pairs = view(inputs.rows("pairs"))
+    pairs = [view(row) for row in inputs.rows("pairs")]
     repo, sha, _ = inputs.published("base")
     base = Base(inputs.folder("base"), repo, sha)
     try:

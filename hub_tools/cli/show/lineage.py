@@ -12,7 +12,7 @@ from dataset_cards.escape import visible
 from dataset_cards.facts import Lineage
 from dataset_cards.lineage import drawing
 from hub_tools.cli.show import plain
-from hub_tools.hub.lineage import Chain, Link
+from hub_tools.hub.lineage import Chain, Link, arrows
 from hub_tools.hub.repository import Hub
 from hub_tools.run.publishing.cards import step
 
@@ -74,6 +74,5 @@ def chain_json(chain: Chain) -> list[dict[str, Any]]:
 
 def draw_chain(hub: Hub, chain: Chain) -> str:
     """Return the lineage as SVG, each box a link to its repo."""
-    arrows = [(parent, link.key) for link in chain.links.values() for _, parent in link.parents]
     steps = [step(link, hub.url(link.ref) if link.ref else None) for link in chain.links.values()]
-    return drawing(Lineage(steps=steps, arrows=list(dict.fromkeys(arrows))))
+    return drawing(Lineage(steps=steps, arrows=arrows(chain.links.values())))

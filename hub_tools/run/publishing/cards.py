@@ -24,8 +24,8 @@ from dataset_cards.facts import (
 )
 from dataset_cards.licenses import combined
 from hub_tools.columns import arrow_schema
-from hub_tools.hub.lineage import Link, Walker
-from hub_tools.hub.provenance import Dependency, dependency
+from hub_tools.hub.lineage import Link, Walker, arrows
+from hub_tools.hub.provenance import Dependency, DependencyNotes
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
@@ -78,8 +78,8 @@ class Facts:
         inherited = chain.from_iterable(self._inherited(ref) for ref in refs)
         return sorted({*own, *made.statistics.licenses, *inherited}) or ["unknown"]
 
-    def dependencies(self, made: Made) -> list[dict[str, Any]]:
-        """Return the resource descriptors of everything that a node read."""
+    def dependencies(self, made: Made) -> list[Dependency]:
+        """Return everything that a node read."""
         found = [
             self._dependency(name, ref, made.node.reads[name].config)
             for name, ref in made.pinned.refs.items()
@@ -87,23 +87,26 @@ class Facts:
         if made.pinned.model:
             found.append(self._dependency("model", made.pinned.model, None))
         return found + [
-            dependency("source", file.name, {"sha256": file.sha256}) for file in made.pinned.files
+            Dependency(name="source", uri=file.name, digest={"sha256": file.sha256})
+            for file in made.pinned.files
         ]
 
-    def _dependency(self, name: str, ref: Ref, config: str | None) -> dict[str, Any]:
-        statement = self._walker.chain(ref).head.statement
-        return dependency(
-            name,
-            ref.uri,
-            {"gitCommit": ref.sha},
-            config=config,
-            node=statement.node if statement else None,
-            statement=statement.sha256 if statement else None,
+    def _dependency(self, name: str, ref: Ref, config: str | None) -> Dependency:
+        statement = self._walker.statement(ref)
+        return Dependency(
+            name=name,
+            uri=ref.uri,
+            digest={"gitCommit": ref.sha},
+            annotations=DependencyNotes(
+                config=config,
+                node=statement.node if statement else None,
+                statement=statement.sha256 if statement else None,
+            ),
         )
 
     def _inherited(self, ref: Ref) -> Sequence[str]:
         """Return all licences that a repo carries: what its statement lists, else what its card names."""
-        statement = self._walker.chain(ref).head.statement
+        statement = self._walker.statement(ref)
         listed = statement.run.get("licenses") if statement else None
         if isinstance(listed, list) and listed:
             return [str(name) for name in listed]
@@ -141,7 +144,7 @@ class Facts:
             return made.statistics.origins
         rows: Counter[tuple[str, str]] = Counter()
         for ref in made.pinned.refs.values():
-            statement = self._walker.chain(ref).head.statement
+            statement = self._walker.statement(ref)
             for source, name, count in statement.run.get("origins", []) if statement else []:
                 rows[source, name] += count
         return [Origin(source=source, license=name, rows=n) for (source, name), n in rows.most_common()]
@@ -246,7 +249,7 @@ class Facts:
 
     def _rows(self, ref: Ref, config: str | None) -> int | None:
         """Return how many rows a config of an input has (all that it kept without one), if that is known."""
-        statement = self._walker.chain(ref).head.statement if ref.kind == "dataset" else None
+        statement = self._walker.statement(ref) if ref.kind == "dataset" else None
         if statement is None:
             return None
         rows: int | None = statement.run.get("rows", {}).get(config, statement.run.get("kept"))
@@ -312,8 +315,7 @@ class Facts:
 
     def _lineage(self, made: Made, version: str) -> Lineage:
         """Return the drawing's facts: all before this node, and this node, whose commit is still to come."""
-        read = [Dependency.model_validate(entry) for entry in self.dependencies(made)]
-        parents, links = self._walker.together(read)
+        parents, links = self._walker.together(self.dependencies(made))
         key = f"{made.node.repo}@{version}"
         rows = f"{made.kept:,} of {made.read:,} rows" if made.read else ""
         own = Step(
@@ -322,11 +324,8 @@ class Facts:
             lines=[line for line in (made.node.repo, f"{version} · this version", rows) if line],
             kind=made.node.kind,
         )
-        arrows = [(parent, link.key) for link in links.values() for _, parent in link.parents]
-        return Lineage(
-            steps=[*map(step, links.values()), own],
-            arrows=list(dict.fromkeys([*arrows, *((parent, key) for _, parent in parents)])),
-        )
+        last = dict.fromkeys((parent, key) for _, parent in parents)
+        return Lineage(steps=[*map(step, links.values()), own], arrows=[*arrows(links.values()), *last])
 
 
 def _sample(sample: Mapping[str, str]) -> Example:

@@ -12,9 +12,7 @@ from typing import Any
 from dataset_cards.facts import Changes, RowChanges
 from hub_tools.hub.digests import sha256
 from hub_tools.hub.provenance import Dependency, Statement
-from hub_tools.hub.repository import Hub, Ref
-
-DATA = "data/"
+from hub_tools.hub.repository import Hub, Ref, shard_config
 
 
 def changes(
@@ -61,11 +59,11 @@ def _rows(
 ) -> dict[str, RowChanges]:
     was: dict[str, dict[str, str]] = {}
     for subject in statement.subject:
-        if config := _config(subject.name):
+        if config := shard_config(subject.name):
             was.setdefault(config, {})[subject.name] = subject.sha256
     now: dict[str, dict[str, Path]] = {}
     for name, content in files.items():
-        if isinstance(content, Path) and (config := _config(name)):
+        if isinstance(content, Path) and (config := shard_config(name)):
             now.setdefault(config, {})[name] = content
     found = {}
     for config in [*now, *(config for config in was if config not in now)]:
@@ -77,12 +75,6 @@ def _rows(
             old = hub.matching(before, list(sums)).values() if sums else ()
             found[config] = _compare(list(old), list(shards.values()))
     return found
-
-
-def _config(path: str) -> str | None:
-    """Return the config that a shard belongs to; None for other files."""
-    parts = path.split("/")
-    return parts[1] if len(parts) == 3 and path.startswith(DATA) and path.endswith(".parquet") else None
 
 
 def _compare(before: Sequence[Path], now: Sequence[Path]) -> RowChanges:

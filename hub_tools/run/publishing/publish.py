@@ -66,7 +66,7 @@ class Publisher:
             head,
             settings(made.node),
             self._prompts.texts(made.node.stage.prompts),
-            [Dependency.model_validate(entry) for entry in dependencies],
+            dependencies,
             content,
         )
         facts = self._facts.of(made, version, found)
@@ -91,7 +91,7 @@ class Publisher:
         made: Made,
         version: str,
         content: Mapping[str, Path | bytes],
-        dependencies: list[dict[str, Any]],
+        dependencies: list[Dependency],
         found: Changes | None,
     ) -> dict[str, Any]:
         return provenance.build(

@@ -22,7 +22,7 @@ from hub_tools.run.replay.compare_rows import Rows, compare_rows
 from hub_tools.run.replay.compare_values import Column
 from hub_tools.run.replay.rebuild import rebuild
 from hub_tools.run.runner import Runner
-from hub_tools.stages.registry import Tick
+from hub_tools.stages.registry import Tick, silent
 
 SHARDS = "data/*.parquet"
 
@@ -71,16 +71,12 @@ class Replay:
             yield visible(f"honest reasons for a difference: {'; '.join(self.excuses)}")
 
 
-def _silent(done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
-    """Show no progress."""
-
-
 def replay(
     hub: Hub,
     address: str,
     sources: Sequence[Path] = (),
     endpoint: str | None = None,
-    tick: Tick = _silent,
+    tick: Tick = silent,
 ) -> Replay:
     """Run the node that published `ns/name[@revision]` again, publish nothing, and compare what it makes.
 
