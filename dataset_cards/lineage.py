@@ -94,11 +94,11 @@ def _opening(lineage: Lineage, width: float, height: float) -> list[str]:
     size = f'width="{_n(width)}" height="{_n(height)}" viewBox="0 0 {_n(width)} {_n(height)}"'
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="bf-lineage" role="group" {size} '
-        'style="max-width:100%;height:auto" aria-labelledby="bf-lineage-title bf-lineage-text" '
+        'aria-labelledby="bf-lineage-title bf-lineage-text" '
         f'font-family="{_SANS}">',
         f'<title id="bf-lineage-title">{_text(_title(lineage))}</title>',
         f'<desc id="bf-lineage-text">{_text(_description(lineage))}</desc>',
-        f"<style>{_night()}</style>",
+        f"<style>{style()}</style>",
         '<defs><marker id="bf-lineage-tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
         'markerHeight="7" orient="auto">'
         f'<path class="bf-tip" d="M0,1 L9,5 L0,9 z" fill="{_ARROW}"/></marker></defs>',
@@ -122,15 +122,15 @@ def _description(lineage: Lineage) -> str:
     return " ".join(sentences)
 
 
-def _night() -> str:
-    """Return the style sheet for dark pages; every rule is for this drawing only."""
+def style() -> str:
+    """Return the style sheet of every drawing, dark pages included; all rules are for drawings only."""
     colours = {".bf-ground": "fill:#15191e", ".bf-ink": "fill:#e6edf3", ".bf-pale": "fill:#a3abb3"}
     colours |= {f".bf-{kind}": f"fill:{fill};stroke:{line}" for kind, (fill, line) in _NIGHT.items()}
     colours |= {f".bf-word-{kind}": f"fill:{line}" for kind, (_, line) in _NIGHT.items()}
     colours |= {".bf-arrow": "stroke:#8b949e", ".bf-tip": "fill:#8b949e"}
     rules = "".join(f".bf-lineage {what}{{{look}}}" for what, look in colours.items())
-    hover = ".bf-lineage a:hover .bf-ink{text-decoration:underline}"
-    return f"{hover}@media(prefers-color-scheme:dark){{{rules}}}"
+    plain = ".bf-lineage{max-width:100%;height:auto}.bf-lineage a:hover .bf-ink{text-decoration:underline}"
+    return f"{plain}@media(prefers-color-scheme:dark){{{rules}}}"
 
 
 def _arrow(

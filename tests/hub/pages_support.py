@@ -95,6 +95,7 @@ class Checked(HTMLParser):
         assert tag not in ("script", "iframe", "object", "embed", "base"), tag
         for name, value in attributes:
             assert not name.startswith("on"), (tag, name)
+            assert name != "style", (tag, value)  # the policy forbids them
             address = (value or "").strip().lower()
             assert not address.startswith(("javascript:", "data:", "vbscript:")), (tag, value)
             if name in ("src", "srcset", "xlink:href") or (name == "href" and tag in self.LOADED):

@@ -10,6 +10,7 @@ from starlette.responses import FileResponse, Response
 from hub_tools.hub.server import collection, commits, refs, repos
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, may_see
+from hub_tools.hub.server.pages import render
 from hub_tools.hub.server.pages.render import TEMPLATES, href, page
 from hub_tools.hub.server.pages.visit import VERSION, record_of
 from hub_tools.hub.server.repos import Repo
@@ -32,6 +33,11 @@ class Line:
 def icon(_call: Call) -> Response:
     """The picture in the browser's tab."""
     return FileResponse(TEMPLATES / "favicon.svg", headers={"Cache-Control": "max-age=86400"})
+
+
+def style(_call: Call) -> Response:
+    """What all pages look like."""
+    return render.style()
 
 
 def home(call: Call) -> Response:

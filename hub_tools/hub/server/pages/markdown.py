@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from markupsafe import Markup
 
 from hub_tools.hub.server.pages.render import trusted
@@ -48,7 +49,15 @@ def _parser() -> MarkdownIt:
     assert parser.linkify is not None
     # Only what has a scheme: a README.md in a sentence is a file, not a host in Moldova.
     parser.linkify.set({"fuzzy_link": False, "fuzzy_email": False})
+    parser.core.ruler.push("aligned", _align)
     return parser
+
+
+def _align(state: StateCore) -> None:
+    """Align cells by an attribute of their own: pages take no styles from texts."""
+    for token in state.tokens:
+        if token.type in ("th_open", "td_open") and (look := token.attrs.pop("style", None)):
+            token.attrSet("align", str(look).removeprefix("text-align:"))
 
 
 class _Addresses:
@@ -125,8 +134,8 @@ def _cleaner(addresses: Callable[[str, str, str], str | None]) -> nh3.Cleaner:
             "details": {"open"},
             "ol": {"start"},
             "input": {"checked"},
-            "td": {"colspan", "rowspan", "style"},
-            "th": {"colspan", "rowspan", "style"},
+            "td": {"colspan", "rowspan"},
+            "th": {"colspan", "rowspan"},
             **{tag: {"id"} for tag in _HEADINGS},
         },
         tag_attribute_values={
@@ -134,7 +143,6 @@ def _cleaner(addresses: Callable[[str, str, str], str | None]) -> nh3.Cleaner:
         },
         # Task lists are the only boxes there are; none can be ticked or sent.
         set_tag_attribute_values={"input": {"type": "checkbox", "disabled": ""}, "img": {"loading": "lazy"}},
-        filter_style_properties={"text-align"},
         attribute_filter=addresses,
         link_rel="nofollow noopener noreferrer",
         url_schemes={"http", "https", "mailto"},

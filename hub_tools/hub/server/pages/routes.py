@@ -69,6 +69,7 @@ def _of_repo(kind: str, handler: Callable[[Visit], Response]) -> Callable[[Call]
 ROUTES = [
     route("/", _readable(home.home)),
     route("/favicon.svg", home.icon),
+    route("/style.css", home.style),
     route("/datasets", _readable(home.datasets)),
     route("/models", _readable(home.models)),
     route("/login", login.form),
