@@ -4,6 +4,8 @@ import pytest
 from hub_support import OTHER_TOKEN, commit, file
 from huggingface_hub import CommitOperationAdd
 
+from hub_tools.hub.server.accounts import Accounts
+
 CARD = b"---\nlicense: mit\n---\n# Title\n<script>alert(1)</script>\n[x](javascript:alert(1)) \xff\n"
 SCRIPT = '<script>alert("x")</script>'
 
@@ -60,8 +62,8 @@ def test_every_address_that_clients_print_opens(hub, page_repo):
     assert b"a.txt" not in get(hub, f"/{page_repo}/commit/{before}").body
 
 
-def login(hub, token, target):
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
+def login(hub, token, target, **headers):
+    form = {"Content-Type": "application/x-www-form-urlencoded", **headers}
     return hub.request("POST", "/login", urlencode({"token": token, "next": target}), token="", headers=form)
 
 
@@ -75,7 +77,7 @@ def test_private_page_asks_for_the_token_and_then_opens(hub, page_repo):
     answer = login(hub, hub.token, path)
     assert (answer.status, answer.headers["Location"]) == (303, path)
     assert "HttpOnly" in answer.headers["Set-Cookie"]
-    assert "SameSite=strict" in answer.headers["Set-Cookie"]
+    assert "SameSite=lax" in answer.headers["Set-Cookie"]
     cookie = answer.headers["Set-Cookie"].split(";")[0]
     assert hub.token not in cookie
     assert get(hub, path, cookie).status == 200
@@ -95,6 +97,54 @@ def test_cookie_does_not_write(hub, page_repo):
     cookie = login(hub, hub.token, "/").headers["Set-Cookie"].split(";")[0]
     path = f"/api/models/{page_repo}/tag/main"
     assert hub.request("POST", path, {"tag": "v9"}, token="", headers={"Cookie": cookie}).status == 401
+
+
+def test_session_ends_with_the_token_that_began_it(hub, page_repo):
+    hub.api().update_repo_settings(page_repo, visibility="private")
+    accounts = Accounts(hub.store)
+    kept, lost = accounts.add("passing", "write"), accounts.add("passing", "read", ("demo",))
+    cookies = [login(hub, one.token, "/").headers["Set-Cookie"].split(";")[0] for one in (kept, lost)]
+    assert [get(hub, f"/{page_repo}", cookie).status for cookie in cookies] == [200, 200]
+    accounts.revoke("passing", "read")
+    assert [get(hub, f"/{page_repo}", cookie).status for cookie in cookies] == [200, 401]
+    accounts.revoke("passing")
+    assert get(hub, f"/{page_repo}", cookies[0]).status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+def test_forms_of_other_sites_log_nobody_in_or_out(hub, headers):
+    for answer in (
+        login(hub, hub.token, "/", **headers),
+        hub.request("POST", "/logout", "", token="", headers=headers),
+    ):
+        assert (answer.status, answer.headers["Set-Cookie"]) == (403, None)
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": hub.endpoint}
+    assert login(hub, hub.token, "/", **own).status == 303
+    assert login(hub, hub.token, "/", Origin=hub.endpoint).status == 303
+
+
+def test_browsers_get_refusals_as_pages_and_clients_as_json(hub, page_repo):
+    browser = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    for path, words in (
+        ("/a/b/c/d", b"Not here"),
+        (f"/{page_repo}/resolve/main/none", b"does not exist"),
+        ("/demo/none/resolve/main/none", b"not for you to see"),
+    ):
+        answer = hub.request("GET", path, headers=browser)
+        assert answer.status == 404
+        assert words in answer.body.partition(b"<h1>")[2]
+        assert "error" in hub.request("GET", path).json
+    assert "error" in hub.request("GET", "/api/models/demo/none", headers=browser).json
+    asked = hub.request("GET", "/demo/none/resolve/main/x", token="", headers=browser)
+    assert b'value="/demo/none/resolve/main/x"' in asked.body
 
 
 def test_logging_out_takes_a_press_of_the_button(hub):

@@ -35,6 +35,7 @@ from hub_tools.hub.server.api import (
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import explain, refusal
 from hub_tools.hub.server.pages import routes as pages
+from hub_tools.hub.server.pages.refused import is_read_by_a_person, refused
 from hub_tools.hub.server.store import Store
 
 _REPOS = (account, users, collection, repositories, access, listing, revisions, discussions)
@@ -98,10 +99,18 @@ def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, ValidationError):
         return refusal(explain(error))
     if isinstance(error, HTTPException):
-        return refusal(HubError(error.status_code, f"{error.detail}: {request.method} {request.url.path}"))
+        message = f"{error.detail}: {request.method} {request.url.path}"
+        return _answer(request, HubError(error.status_code, message))
     if isinstance(error, HubError):
-        return refusal(error)
+        return _answer(request, error)
     return refusal(HubError(400, "The request ended before its body did"))
+
+
+def _answer(request: Request, error: HubError) -> Response:
+    """A refusal as those who asked can read it."""
+    if error.status >= 400 and is_read_by_a_person(request):
+        return refused(request, error)
+    return refusal(error)
 
 
 def _storage_failed(request: Request, error: Exception) -> Response:
@@ -111,9 +120,9 @@ def _storage_failed(request: Request, error: Exception) -> Response:
     if not full:
         return _failed(request, error)
     _LOG.error("no space left in the store: %s", error)
-    return refusal(HubError(507, "The disk that holds this Hub's store is full"))
+    return _answer(request, HubError(507, "The disk that holds this Hub's store is full"))
 
 
-def _failed(_request: Request, _error: Exception) -> Response:
+def _failed(request: Request, _error: Exception) -> Response:
     # The web server logs the error itself, with its traceback.
-    return refusal(HubError(500, "The Hub failed at this request; its log says why"))
+    return _answer(request, HubError(500, "The Hub failed at this request; its log says why"))

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hub_tools.hub.server import repos
+from hub_tools.hub.server import repos, sessions
 from hub_tools.hub.server.accounts import ANONYMOUS, Viewer
 from hub_tools.hub.server.blobs import Incoming
 from hub_tools.hub.server.errors import INVALID_TOKEN, HubError, bad_request, too_large
@@ -26,7 +26,6 @@ from hub_tools.hub.server.store import Store
 
 MAX_JSON_BYTES = 16 << 20
 _WRITE_BYTES = 1 << 20
-SESSION_COOKIE = "hub_session"
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 Access = Literal["read", "write", "propose"]
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -90,15 +89,9 @@ def viewer_of(request: Request) -> Viewer:
         if scheme.lower() != "bearer":
             raise HubError(401, INVALID_TOKEN)
         return store_of(request).accounts.viewer(token.strip())
-    cookie = request.cookies.get(SESSION_COOKIE)
+    cookie = request.cookies.get(sessions.COOKIE)
     if cookie and request.method in ("GET", "HEAD"):
-        try:
-            kind, _, user = store_of(request).signer.scope(cookie).partition(":")
-        except HubError:
-            return ANONYMOUS
-        accounts = store_of(request).accounts
-        if kind == "session" and user in accounts.users():
-            return Viewer(user, "read", accounts.orgs(user))
+        return sessions.viewer(store_of(request), cookie)
     return ANONYMOUS
 
 

@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from starlette.responses import RedirectResponse, Response
 
+from hub_tools.hub.server import sessions
+from hub_tools.hub.server.accounts import Viewer
 from hub_tools.hub.server.errors import HubError
-from hub_tools.hub.server.http import SESSION_COOKIE, Call
+from hub_tools.hub.server.http import Call
 from hub_tools.hub.server.pages.render import page
 
-SESSION_SECONDS = 7 * 24 * 3600
 
-
-def ask(call: Call, target: str, status: int = 200, problem: str = "") -> Response:
+def ask(viewer: Viewer, target: str, status: int = 200, problem: str = "") -> Response:
     """The form that asks for a token, and then leads on to `target`."""
-    return page("login", status, viewer=call.viewer, target=target, problem=problem)
+    return page("login", status, viewer=viewer, target=target, problem=problem)
 
 
 def form(call: Call) -> Response:
     """Ask for a token."""
-    return ask(call, "/")
+    return ask(call.viewer, "/")
 
 
 def login(call: Call) -> Response:
     """Check the token, remember its user in a signed cookie, and go on to the page that was asked for."""
+    _require_own_form(call)
     target = call.form.get("next", ["/"])[0]
     # Only a path of this server: anything else would make the form a way to lead people elsewhere.
     if not target.startswith("/") or target.startswith(("//", "/\\")) or any(char <= " " for char in target):
         target = "/"
     try:
-        viewer = call.store.accounts.viewer(call.form.get("token", [""])[0].strip())
+        ticket = sessions.ticket(call.store, call.form.get("token", [""])[0].strip())
     except HubError:
-        return ask(call, target, 401, "This Hub does not know that token.")
+        return ask(call.viewer, target, 401, "This Hub does not know that token.")
     answer = RedirectResponse(target, 303)
-    ticket = call.store.signer.ticket(f"session:{viewer.user}", SESSION_SECONDS)
     secure = call.request.scope["scheme"] == "https"
+    # Lax: a link in a notebook or a chat opens as well as a typed address; sessions can do no more than read.
     answer.set_cookie(
-        SESSION_COOKIE, ticket, max_age=SESSION_SECONDS, httponly=True, samesite="strict", secure=secure
+        sessions.COOKIE, ticket, max_age=sessions.SECONDS, httponly=True, samesite="lax", secure=secure
     )
     return answer
+
+
+def _require_own_form(call: Call) -> None:
+    """Refuse a form that a page of another site has sent: it could log people in as somebody else."""
+    headers = call.request.headers
+    sites = headers.get("sec-fetch-site")
+    origin = headers.get("origin")
+    if sites is not None:
+        own = sites in ("same-origin", "none")
+    else:
+        own = origin is None or urlsplit(origin).netloc == headers.get("host")
+    if not own:
+        raise HubError(
+            403, "This form was sent by a page of another site. Open the page here, and send it again."
+        )
 
 
 def logout_form(call: Call) -> Response:
@@ -45,8 +63,9 @@ def logout_form(call: Call) -> Response:
     return page("logout", viewer=call.viewer)
 
 
-def logout(_call: Call) -> Response:
+def logout(call: Call) -> Response:
     """Forget who it is."""
+    _require_own_form(call)
     answer = RedirectResponse("/", 303)
-    answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
+    answer.delete_cookie(sessions.COOKIE, httponly=True, samesite="lax")
     return answer

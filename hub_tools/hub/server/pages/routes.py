@@ -9,7 +9,7 @@ from starlette.responses import Response
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, route
 from hub_tools.hub.server.pages import discussions, files, history, home, lineage, login, repository, viewer
-from hub_tools.hub.server.pages.render import page
+from hub_tools.hub.server.pages.refused import refused
 from hub_tools.hub.server.pages.visit import Visit
 
 _REPO_PAGES: tuple[tuple[str, Callable[[Visit], Response]], ...] = (
@@ -33,26 +33,18 @@ _REPO_PAGES: tuple[tuple[str, Callable[[Visit], Response]], ...] = (
 
 
 def _readable(handler: Callable[[Call], Response]) -> Callable[[Call], Response]:
-    """Show refusals as pages, and a form to log in where a token could help."""
+    """Show refusals as pages."""
 
     def shown(call: Call) -> Response:
         try:
             return handler(call)
         except HubError as error:
-            if error.status == 401:
-                return login.ask(call, _address(call), 401)
             if error.status < 400:
                 raise
-            return page("refused", error.status, viewer=call.viewer, message=error.message)
+            return refused(call.request, error, call.viewer)
 
     shown.__name__ = handler.__name__
     return shown
-
-
-def _address(call: Call) -> str:
-    """The path and query that were asked for."""
-    path, query = call.request.scope["path"], call.request.url.query
-    return f"{path}?{query}" if query else str(path)
 
 
 def _of_repo(kind: str, handler: Callable[[Visit], Response]) -> Callable[[Call], Response]:
@@ -73,9 +65,9 @@ ROUTES = [
     route("/datasets", _readable(home.datasets)),
     route("/models", _readable(home.models)),
     route("/login", login.form),
-    route("/login", login.login, ["POST"]),
+    route("/login", _readable(login.login), ["POST"]),
     route("/logout", login.logout_form),
-    route("/logout", login.logout, ["POST"]),
+    route("/logout", _readable(login.logout), ["POST"]),
     route("/collections/{ns:part}/{slug:part}", _readable(home.collection_page)),
     *(
         route(f"{prefix}/{{ns:part}}/{{name:part}}{path}", _of_repo(kind, handler))
