@@ -1,7 +1,10 @@
 import json
+import re
 
+import numpy
 import pytest
 from pages_support import dataset, opened, two_versions
+from safetensors.numpy import save
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def test_long_and_broken_texts_are_cut_and_never_rendered_as_markup(hub):
         "bad.txt": b"\xff\xfe",
     }
     name, _ = dataset(hub, files)
-    assert "Only the beginning is shown" in opened(hub, f"/datasets/{name}/blob/main/long.txt")
+    assert "Only the first 200 kB are shown" in opened(hub, f"/datasets/{name}/blob/main/long.txt")
     html = opened(hub, f"/datasets/{name}/blob/main/lines.txt")
     assert html.count("&lt;i&gt;a&lt;/i&gt;") == 2_000
     for path in ("raw.bin", "bad.txt"):
@@ -152,3 +155,12 @@ def test_nasty_addresses_get_a_page_and_no_failure(hub, published, nasty):
         if answer.status != 303:
             assert answer.headers["Content-Type"].startswith("text/html"), path
             assert b"<b>" not in answer.body.partition(b"<main")[2].replace(b"<b>v", b""), path
+
+
+def test_tensors_of_a_model_are_listed(hub, repo):
+    weights = {"a.<b>": numpy.zeros((2, 3), numpy.float32), "scale": numpy.zeros((), numpy.float16)}
+    hub.api().upload_file(path_or_fileobj=save(weights), path_in_repo="model.safetensors", repo_id=repo)
+    html = opened(hub, f"/{repo}/blob/main/model.safetensors")
+    assert "2 tensors, 7 parameters (1 F16, 6 F32)" in html
+    assert re.search(r"a\.&lt;b&gt;</th><td><code>F32</code></td><td><code>2 x 3</code>", html)
+    assert "scalar" in html

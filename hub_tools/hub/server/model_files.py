@@ -64,7 +64,7 @@ def facts(blobs: BlobStore, tree: Tree) -> Json:
     if not heads and INDEX in tree:
         heads = list(sharded(blobs, tree, INDEX)["headers"].values())
     for tensor in (tensor for tensors in heads for tensor in tensors.values()):
-        kind, count = _parameters(tensor)
+        kind, count = parameters(tensor)
         counts[kind] = counts.get(kind, 0) + count
     answer: Json = {"config": config} if config else {}
     if counts := {kind: count for kind, count in counts.items() if kind}:
@@ -72,7 +72,7 @@ def facts(blobs: BlobStore, tree: Tree) -> Json:
     return answer
 
 
-def _parameters(tensor: Any) -> tuple[str, int]:
+def parameters(tensor: Any) -> tuple[str, int]:
     """The type and number of a tensor's elements; no type for what is no tensor."""
     kind, shape = (tensor.get("dtype"), tensor.get("shape")) if isinstance(tensor, dict) else (None, None)
     if not isinstance(kind, str) or not isinstance(shape, list) or len(shape) > _MAX_DIMENSIONS:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import mimetypes
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
 from hub_tools.hub.server import cards, commits, wire
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
+from hub_tools.hub.server.pages.insides import insides
 from hub_tools.hub.server.pages.markdown import rendered
+from hub_tools.hub.server.pages.render import count, size
 from hub_tools.hub.server.pages.visit import Visit
 from hub_tools.hub.server.trees import Entry
 
 PAGE_OF_FILES = 500
 MAX_SHOWN = 200_000
 MAX_LINES = 2_000
+MAX_WIDTH = 400  # longer lines are wrapped: nobody scrolls that far
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"})
 
 
@@ -65,9 +68,9 @@ def _lines(visit: Visit, folder: str) -> list[Line]:
         name, deeper, _ = path[len(prefix) :].partition("/")
         change = changes.get(entry.commit)
         known = found.get(name)
-        size = entry.size + (known.size if known else 0)
+        whole = entry.size + (known.size if known else 0)
         newest = max((c for c in (change, known and known.changed) if c), key=lambda c: c.date, default=None)
-        found[name] = Line(name, prefix + name, bool(deeper), size, newest)
+        found[name] = Line(name, prefix + name, bool(deeper), whole, newest)
     return sorted(found.values(), key=lambda line: (not line.folder, line.name))
 
 
@@ -100,9 +103,17 @@ def blob_page(visit: Visit) -> Response:
         html=markdown,
         text=text is not None,
         lines=lines[:MAX_LINES],
-        cut=entry.size > MAX_SHOWN or len(lines) > MAX_LINES,
-        columns=_columns(visit, path, entry),
+        cut=_cut(entry, lines),
+        wraps=max(map(len, lines), default=0) > MAX_WIDTH,
+        insides=insides(visit.call.store.blobs, path, entry) if text is None else None,
     )
+
+
+def _cut(entry: Entry, lines: Sequence[str]) -> str:
+    """How much of a text is shown, where it is not all."""
+    if len(lines) > MAX_LINES:
+        return f"{count(MAX_LINES)} lines"
+    return size(MAX_SHOWN) if entry.size > MAX_SHOWN else ""
 
 
 def _text(visit: Visit, entry: Entry) -> str | None:
@@ -118,19 +129,3 @@ def _text(visit: Visit, entry: Entry) -> str | None:
         )
     except UnicodeDecodeError:
         return None
-
-
-def _columns(visit: Visit, path: str, entry: Entry) -> dict[str, Any] | None:
-    """What the footer of a Parquet file says; None for other files and damaged ones."""
-    if not path.lower().endswith(".parquet"):
-        return None
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        footer = pq.read_metadata(visit.call.store.blobs.path(entry.sha256))
-        schema = footer.schema.to_arrow_schema()
-        fields = [(field.name, str(field.type)) for field in schema]
-    except (pa.ArrowException, OSError, ValueError):
-        return None
-    return {"rows": footer.num_rows, "groups": footer.num_row_groups, "fields": fields}
