@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import time
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pages_support import change, dataset, opened, parquet
+from PIL import Image
 
 SCHEMA = pa.schema([("id", pa.string()), ("text", pa.string()), ("score", pa.int64())])
 
@@ -214,3 +216,53 @@ def test_repo_without_rows_says_so(hub):
     assert "There are no rows to show" in opened(hub, f"/datasets/{name}/viewer")
     empty, _ = dataset(hub, {"data/train.parquet": parquet([], schema=SCHEMA)})
     assert "There are no rows in this config" in opened(hub, f"/datasets/{empty}/viewer")
+
+
+def test_whole_row_is_not_folded_and_empty_texts_are_told_from_nulls(hub):
+    row = {"id": "a", "text": "lorem " * 400, "no": None, "blank": "", "deep": {"in": {"most": 1}}}
+    name, _ = dataset(hub, {"data/train.parquet": parquet([row])})
+    whole = opened(hub, f"/datasets/{name}/viewer?row=0").partition("<dl")[2]
+    assert "more characters" not in whole
+    assert '<span class="pale">null</span>' in whole
+    assert '<span class="pale">empty</span>' in whole
+    assert "more characters" in opened(hub, f"/datasets/{name}/viewer")
+
+
+@pytest.mark.parametrize(
+    ("sought", "heading"),
+    [
+        ("7", "Row 7 of 2,500"),
+        (" 2500 ", "Row 2,500 of 2,500"),
+        ("row02345", "Row 2,346 of 2,500"),
+        ("2501", "No row of default has the id “2501”"),
+        ("0", "has the id “0”"),
+        ("%C2%B2", "has the id “²”"),
+    ],
+)
+def test_one_box_leads_to_a_row_by_number_or_id(hub, table, sought, heading):
+    assert heading in opened(hub, f"/datasets/{table}/viewer?at={sought.replace(' ', '+')}")
+
+
+def test_change_of_config_does_not_ask_for_a_split_that_it_lacks(hub):
+    paths = ("data/kept/train.parquet", "data/train.parquet", "data/test.parquet")
+    name, _ = dataset(hub, {path: parquet([{"text": path}]) for path in paths})
+    assert "data/kept/train.parquet" in opened(hub, f"/datasets/{name}/viewer?config=kept&split=test")
+    assert "data/test.parquet" in opened(hub, f"/datasets/{name}/viewer?config=default&split=test")
+
+
+def test_pictures_in_rows_are_shown_and_nothing_else_is_served_as_one(hub):
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(file, "PNG")
+    evil = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
+    rows = [{"image": {"bytes": data, "path": "a.png"}, "n": 1} for data in (file.getvalue(), evil)]
+    name, oid = dataset(hub, {"data/train.parquet": parquet(rows)})
+    html = opened(hub, f"/datasets/{name}/viewer")
+    assert f"{len(evil)} bytes" in html
+    addresses = re.findall(r'<img class="thumb" src="([^"]+)"', html)
+    assert [f"revision={oid}" in address for address in addresses] == [True]
+    answer = hub.request("GET", addresses[0].replace("&amp;", "&"))
+    assert (answer.status, answer.headers["Content-Type"], answer.body) == (200, "image/png", file.getvalue())
+    for query in ("row=1&column=image", "row=0&column=n", "row=0&column=none", "row=9&column=image", ""):
+        opened(hub, f"/datasets/{name}/picture?{query}", 404)
+    hub.api().update_repo_settings(name, repo_type="dataset", visibility="private")
+    opened(hub, addresses[0].replace("&amp;", "&"), 401, token="")

@@ -35,9 +35,9 @@ class ParquetRows:
 
     def rows(self, start: int) -> Iterator[Row]:
         """The rows from `start` on, read as they are wanted."""
-        for _, batch in self._batches(start):
-            for at in range(0, batch.num_rows, _PIECE):
-                yield from batch.slice(at, _PIECE).to_pylist()
+        # No more at once than a page shows: rows with pictures are megabytes each.
+        for _, batch in self._batches(start, size=_PIECE):
+            yield from batch.to_pylist()
 
     def matches(self, needle: str, start: int) -> Iterator[tuple[int, list[tuple[int, Row]]]]:
         """Piece by piece: the row to go on from, and the rows with `needle` in one of their texts."""

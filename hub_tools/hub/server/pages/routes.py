@@ -26,6 +26,7 @@ _REPO_PAGES: tuple[tuple[str, Callable[[Visit], Response]], ...] = (
     ("/viewer", viewer.viewer_page),
     ("/viewer/{config:part}", viewer.viewer_page),
     ("/viewer/{config:part}/{split:part}", viewer.viewer_page),
+    ("/picture", viewer.picture_page),
     ("/lineage", lineage.lineage_page),
     ("/discussions", discussions.list_page),
     ("/discussions/{number:part}", discussions.discussion_page),

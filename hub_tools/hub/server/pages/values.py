@@ -6,20 +6,35 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 _ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
-_HEAD = 300
-_SLACK = 80
+_SLACK, _WORD = 80, 40
 _MAX_ITEMS = 50
+_PICTURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
 _MAX_DEPTH = 6
+
+
+class Room(NamedTuple):
+    """How many characters of a text are seen at once, and how many there are at most."""
+
+    head: int
+    most: int
+
+
+CELL, WHOLE = Room(300, 8_000), Room(20_000, 1_000_000)
 
 
 @dataclass(frozen=True)
 class Shown:
     """A value ready to show: `head` is always seen, `rest` on demand, `left` is what is not shown at all."""
 
-    kind: Literal["none", "number", "text", "note", "turns", "fields", "list"]
+    kind: Literal["none", "number", "text", "note", "picture", "turns", "fields", "list"]
     head: str = ""
     rest: str = ""
     left: int = 0
@@ -31,29 +46,29 @@ class Shown:
         return self.kind == "text" and not self.rest and bool(_ADDRESS.fullmatch(self.head))
 
 
-def shown(value: Any, most: int, depth: int = 0) -> Shown:
-    """Prepare a value; texts are cut at `most` characters, lists at fifty items, nesting at six levels."""
+def shown(value: Any, room: Room, depth: int = 0) -> Shown:
+    """Prepare a value; texts are cut as there is room, lists at fifty items, nesting at six levels."""
     if not isinstance(value, (Mapping, list, tuple)):
-        return _scalar(value, most)
+        return _scalar(value, room)
     if depth >= _MAX_DEPTH:
         return Shown("note", "…")
     if isinstance(value, Mapping):
-        return _listed("fields", [(str(key), item) for key, item in value.items()], most, depth)
+        return _listed("fields", [(str(key), item) for key, item in value.items()], room, depth)
     if value and all(map(_is_turn, value)):
-        return _listed("turns", [(turn["role"], turn["content"]) for turn in value], most, depth)
-    return _listed("list", [("", item) for item in value], most, depth)
+        return _listed("turns", [(turn["role"], turn["content"]) for turn in value], room, depth)
+    return _listed("list", [("", item) for item in value], room, depth)
 
 
-def _scalar(value: Any, most: int) -> Shown:
+def _scalar(value: Any, room: Room) -> Shown:
     if value is None:
         return Shown("none")
     if isinstance(value, bool):
-        return _text(str(value).lower(), most)
+        return _text(str(value).lower(), room)
     if isinstance(value, (int, float, Decimal)):
         return Shown("number", str(value))
     if isinstance(value, (bytes, bytearray)):
         return Shown("note", f"{len(value):,} bytes")
-    return _text(str(value), most)
+    return _text(str(value), room) if value != "" else Shown("note", "empty")
 
 
 def _is_turn(value: Any) -> bool:
@@ -67,16 +82,28 @@ def _is_turn(value: Any) -> bool:
 
 
 def _listed(
-    kind: Literal["turns", "fields", "list"], items: Sequence[tuple[str, Any]], most: int, depth: int
+    kind: Literal["turns", "fields", "list"], items: Sequence[tuple[str, Any]], room: Room, depth: int
 ) -> Shown:
-    inner = [(name, shown(item, most, depth + 1)) for name, item in items[:_MAX_ITEMS]]
+    inner = [(name, shown(item, room, depth + 1)) for name, item in items[:_MAX_ITEMS]]
     return Shown(kind, left=max(0, len(items) - _MAX_ITEMS), items=inner)
 
 
-def _text(text: str, most: int) -> Shown:
+def _text(text: str, room: Room) -> Shown:
     # Folding away a few words would cost more room than it saves.
-    cut = _HEAD if len(text) > _HEAD + _SLACK else len(text)
-    return Shown("text", text[:cut], text[cut:most], max(0, len(text) - max(most, cut)))
+    cut = len(text)
+    if cut > room.head + _SLACK:
+        cut = text.rfind(" ", room.head - _WORD, room.head) + 1 or room.head
+    return Shown("text", text[:cut], text[cut : room.most], max(0, len(text) - max(room.most, cut)))
+
+
+def picture(value: Any) -> tuple[bytes, str] | None:
+    """The bytes and media type of a picture, as `datasets` keeps it or bare; None for everything else."""
+    data = value.get("bytes") if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"} else value
+    if not isinstance(data, bytes):
+        return None
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    media = "image/webp" if webp else next((kind for head, kind in _PICTURES if data.startswith(head)), "")
+    return (data, media) if media else None
 
 
 def pieces(text: str, needle: str) -> list[tuple[str, bool]]:
