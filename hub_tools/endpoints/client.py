@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -28,7 +29,9 @@ ROW_AT_FAULT = (400, 413, 422)
 NOT_AN_ENDPOINT = (301, 302, 303, 307, 308, 401, 403, 404, 405)
 JSON = {"Content-Type": "application/json"}
 NOT_READY = (502, 503, 504)
-UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)
+LONGEST = 64 << 20  # bytes of an answer: what is longer is none
+SHOWN = 100  # characters of an answer that is none
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
 class EndpointClient:
@@ -66,10 +69,11 @@ class EndpointClient:
         try:
             status, answer = await self._get("/info")
             if status == 200:
-                return tgi_info(answer)
+                with contextlib.suppress(*UNREADABLE):
+                    return tgi_info(json.loads(answer))
             status, answer = await self._get("/v1/models")
             if status == 200:
-                return openai_info(answer)
+                return openai_info(json.loads(answer))
         except EndpointError as error:
             raise EndpointDown(f"{self.url} does not answer as an endpoint: {error}") from error
         except UNREADABLE as error:
@@ -99,7 +103,8 @@ class EndpointClient:
         try:
             return Reply(request.read(json.loads(content), headers), _queued(headers))
         except UNREADABLE as error:
-            raise Unfinished(f"{self.url} sent an answer that cannot be read: {_short(error)}") from error
+            what = f"an answer that cannot be read ({_short(error)})"
+            raise Unfinished(f"{self.url} sent {what}: {_message(content)[:SHOWN]}") from error
 
     async def count(self, request: Request) -> int | None:
         """Return how many tokens a request's prompt has, by the server's own tokenizer; None where it does
@@ -117,9 +122,9 @@ class EndpointClient:
                 continue
         return None
 
-    async def _get(self, path: str) -> tuple[int, Any]:
+    async def _get(self, path: str) -> tuple[int, bytes]:
         status, _, content = await self._send("GET", path, self._brief)
-        return status, json.loads(content or b"null") if status == 200 and path != "/health" else None
+        return status, content
 
     async def _send(
         self, method: str, path: str, timeout: aiohttp.ClientTimeout, content: bytes | None = None
@@ -130,13 +135,27 @@ class EndpointClient:
             async with self._session.request(
                 method, url, data=content, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return response.status, response.headers, await response.read()
+                return response.status, response.headers, await _whole(response)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise Unreachable(f"{self.url}: no connection within {timeout.sock_connect:g} s") from error
         except TimeoutError as error:
             raise TimedOut(f"{self.url}: no answer within {timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"{self.url}: {_short(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
             raise Unfinished(f"{self.url}: {_short(error)}") from error
+
+
+async def _whole(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body, unless it is longer than any answer."""
+    if response.content_length is not None and response.content_length <= LONGEST:
+        return await response.read()
+    body = bytearray()
+    async for part in response.content.iter_any():
+        body += part
+        if len(body) > LONGEST:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {LONGEST >> 20} MB")
+    return bytes(body)
 
 
 def _raise(url: str, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
@@ -184,9 +203,10 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 def _queued(headers: Mapping[str, str]) -> float | None:
     """Return TGI's `x-queue-time`, which is in milliseconds, in seconds."""
     try:
-        return float(headers["x-queue-time"]) / 1000
+        seconds = float(headers["x-queue-time"]) / 1000
     except (KeyError, ValueError):
         return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _count(answer: Any) -> int:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from hub_tools.records import Messages
+
+UNFINISHED = (None, "abort", "error")  # what vLLM and SGLang call an answer that the server broke off
+MOST_TOKENS = 2**31 - 1
+CERTAIN = 1e-3  # above every log probability, rounding included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +111,10 @@ class ChatRequest:
         logprobs = (choice.get("logprobs") or {}).get("content") or []
         return Completion(
             text=_text(choice["message"]["content"] or ""),
-            finish_reason=str(choice["finish_reason"]),
-            prompt_tokens=int(usage["prompt_tokens"]),
-            completion_tokens=int(usage["completion_tokens"]),
-            tokens=[
-                (token["token"], {top["token"]: top["logprob"] for top in token["top_logprobs"]})
-                for token in logprobs
-            ],
+            finish_reason=_finished(choice["finish_reason"]),
+            prompt_tokens=_tokens(usage["prompt_tokens"]),
+            completion_tokens=_tokens(usage["completion_tokens"]),
+            tokens=[(_text(token["token"]), _rivals(token["top_logprobs"], "token")) for token in logprobs],
         )
 
 
@@ -163,11 +165,11 @@ class GenerateRequest:
         tops = details.get("top_tokens") or []
         return Completion(
             text=_text(answer["generated_text"]),
-            finish_reason=str(details["finish_reason"]),
-            prompt_tokens=int(headers.get("x-prompt-tokens", 0)),
-            completion_tokens=int(details["generated_tokens"]),
+            finish_reason=_finished(details["finish_reason"]),
+            prompt_tokens=_tokens(headers.get("x-prompt-tokens", 0)),
+            completion_tokens=_tokens(details["generated_tokens"]),
             tokens=[
-                (token["text"], {rival["text"]: rival["logprob"] for rival in rivals})
+                (_text(token["text"]), _rivals(rivals, "text"))
                 for token, rivals in zip(details["tokens"], tops, strict=False)
             ],
         )
@@ -193,19 +195,24 @@ class Info:
 def tgi_info(answer: Mapping[str, Any]) -> Info:
     """Read TGI's `/info`."""
     return Info(
-        model_id=str(answer["model_id"]),
-        model_sha=answer.get("model_sha"),
+        model_id=_text(answer["model_id"]),
+        model_sha=_text(answer.get("model_sha") or "") or None,
         kind=str(answer.get("router") or "tgi"),
-        max_concurrent_requests=answer.get("max_concurrent_requests"),
-        max_input_tokens=answer.get("max_input_tokens"),
-        max_total_tokens=answer.get("max_total_tokens"),
+        max_concurrent_requests=_limit(answer.get("max_concurrent_requests")),
+        max_input_tokens=_limit(answer.get("max_input_tokens") or answer.get("max_input_length")),
+        max_total_tokens=_limit(answer.get("max_total_tokens")),
     )
 
 
 def openai_info(answer: Mapping[str, Any]) -> Info:
     """Read an OpenAI-style `/v1/models`: the base comes first; vLLM and SGLang tell its longest context."""
     model = answer["data"][0]
-    return Info(model_id=str(model["id"]), max_total_tokens=model.get("max_model_len"))
+    return Info(model_id=_text(model["id"]), max_total_tokens=_limit(model.get("max_model_len")))
+
+
+def _limit(value: Any) -> int | None:
+    """Return a server's limit; None where it names none that can be kept."""
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _content(body: Mapping[str, Any]) -> bytes:
@@ -215,4 +222,28 @@ def _content(body: Mapping[str, Any]) -> bytes:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"the text of the answer is {type(value).__name__}")
+    value.encode()  # half a surrogate pair is no text, and cannot be written
     return value
+
+
+def _finished(reason: Any) -> str:
+    if reason in UNFINISHED:
+        raise ValueError(f"its finish_reason is {reason}")
+    return str(reason)
+
+
+def _tokens(value: Any) -> int:
+    if not 0 <= int(value) <= MOST_TOKENS:
+        raise ValueError(f"it has {value} tokens")
+    return int(value)
+
+
+def _rivals(tops: Any, name: str) -> dict[str, float]:
+    """Read the log probabilities at one token; TGI writes null for a rival that is impossible."""
+    return {_text(top[name]): _finite(top["logprob"]) for top in tops if top["logprob"] is not None}
+
+
+def _finite(value: Any) -> float:
+    if not -math.inf < float(value) < CERTAIN:
+        raise ValueError(f"it has the log probability {value}")
+    return float(value)

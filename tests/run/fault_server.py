@@ -13,12 +13,13 @@ from typing import Any
 
 from aiohttp import web
 
-Fault = Callable[[int, dict[str, Any]], int | str | None]
+Fault = Callable[[int, dict[str, Any]], int | str | bytes | None]
 
 
 class FaultServer:
-    """`fault(requests so far, body)` names a fault: a status, `drop`, `torn`, `hang`, `cut`, or None for an
-    answer. `slots` work at once, each for `seconds` or a little; the rest waits, and TGI's header tells.
+    """`fault(requests so far, body)` names a fault: a status, `drop`, `torn`, `hang`, `cut`, bytes that come
+    in place of an answer, or None for one. `slots` work at once, each for `seconds` or a little; the rest
+    waits, and TGI's header tells.
     """
 
     def __init__(self, fault: Fault, slots: int, seconds: float | None) -> None:
@@ -59,6 +60,8 @@ class FaultServer:
             request.transport.abort()
         if fault == "hang":
             await asyncio.sleep(3600)
+        if isinstance(fault, bytes):
+            return web.Response(body=fault, content_type="application/json")
         if isinstance(fault, int):
             headers = {"Retry-After": self.retry_after} if self.retry_after else {}
             return web.json_response({"error": "no", "error_type": "test"}, status=fault, headers=headers)

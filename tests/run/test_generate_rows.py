@@ -12,7 +12,7 @@ from fault_server import serving
 from generate_support import generator, outcomes, rows
 
 from hub_tools.endpoints import pool, replica
-from hub_tools.errors import BackforthError, RecipeError
+from hub_tools.errors import BackforthError, EndpointDown, RecipeError
 from hub_tools.recipe import EndpointSection, StopWhen, parse
 from hub_tools.records import Rejected
 from hub_tools.stages.registry import Answer, AskConfig, Reject
@@ -95,6 +95,62 @@ def test_hangs_are_cut_short_and_change_no_row(tmp_path: Path) -> None:
     with serving() as calm, serving(fault) as wild:
         expected = outcomes(generator(calm, tmp_path / "a"), 150)
         assert outcomes(generator(wild, tmp_path / "b", timeout=0.5), 150) == expected
+
+
+def answer(content: str = '"fine"', reason: str = '"stop"', tokens: str = "2", more: str = "") -> bytes:
+    choice = f'{{"message": {{"content": {content}}}, "finish_reason": {reason}{more}}}'
+    usage = f'{{"prompt_tokens": 3, "completion_tokens": {tokens}}}'
+    return f'{{"choices": [{choice}], "usage": {usage}}}'.encode()
+
+
+NO_ANSWERS = [
+    b"<html>log in</html>",
+    b'{"error": "failed", "error_type": "generation"}',
+    b'{"choices": []}',
+    b'{"choices": [{"message": {"content": "\xff"}}]}',
+    b"",
+    b"null",
+    b"[" * 100_000,
+    answer(content="5"),
+    answer(content='"half a pair \\ud800"'),
+    answer(reason="null"),
+    answer(reason='"abort"'),
+    *(answer(tokens=tokens) for tokens in ("NaN", "1e999", "-1", "1" + "0" * 30, '"many"')),
+    *(
+        answer(more=f', "logprobs": {{"content": [{{"token": "a", "top_logprobs": {tops}}}]}}')
+        for tops in (
+            '[{"token": "a", "logprob": 1e9}]',
+            '[{"token": "a", "logprob": NaN}]',
+            '[{"token": 1}]',
+            "1",
+        )
+    ),
+]
+
+
+def test_what_is_no_answer_is_asked_for_again_and_changes_no_row(tmp_path: Path) -> None:
+    faults = iter(NO_ANSWERS)
+    with serving() as calm, serving(lambda n, _: next(faults, None) if n % 3 else None) as wild:
+        expected = outcomes(generator(calm, tmp_path / "a"), 80)
+        assert (
+            outcomes(generator(wild, tmp_path / "b", tries=len(NO_ANSWERS) + 1, patience=9), 80) == expected
+        )
+    assert wild.requests.total() == calm.requests.total() + len(NO_ANSWERS)
+
+
+def test_what_came_in_place_of_an_answer_is_shown(tmp_path: Path) -> None:
+    told = r"cannot be read \(KeyError: 'choices'\): out of \S+ memory;"
+    with (
+        serving(lambda *_: b'{"error": {"message": "out of \\u001b[31m memory"}}') as server,
+        pytest.raises(EndpointDown, match=told),
+    ):
+        outcomes(generator(server, tmp_path / "j", tries=2), 3)
+
+
+def test_limits_that_are_none_are_done_without(tmp_path: Path) -> None:
+    with serving() as server:
+        server.about |= {"max_concurrent_requests": "many", "max_input_tokens": -1, "max_total_tokens": 1e9}
+        assert len(outcomes(generator(server, tmp_path / "j"), 20)) == 20
 
 
 def test_a_run_stops_when_too_many_rows_are_rejected_and_shows_examples(tmp_path: Path) -> None:
