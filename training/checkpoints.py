@@ -1,4 +1,4 @@
-"""Checkpoints that a killed training goes on from: only complete ones, and only of the very same run.
+"""Checkpoints that a killed training goes on from: only whole ones, and only of the very same run.
 
 Two complete ones are there at most, beside the bare weights of the steps that may be published.
 """
@@ -9,16 +9,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from training import seal
+from training.errors import TrainingError
+from training.events import ignore
 from training.settings import TrainSettings
 from training.views import Pair
 
+FOLDER = "checkpoints"
 MARKER = "complete.json"  # written last, so a checkpoint without it was cut off
 KEPT = "kept.json"  # marks bare weights: nothing goes on from them
 RUN_KEY = "run.json"
+FINISHED = "finished.json"  # what a training came to, once it has ended
 # What decides no outcome, or only the order of its sums.
 FREE = {"save_steps", "merge", "publish_step", "micro_batch", "gradient_checkpointing"}
 RESUMED_FROM = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "pytorch_model_fsdp*", "global_step*")
@@ -35,10 +41,11 @@ def run_key(settings: TrainSettings, pairs: Iterable[Pair], base: str, versions:
     return digest.hexdigest()
 
 
-def prepare(folder: Path, key: str) -> Path | None:
+def prepare(folder: Path, key: str, on_note: Callable[[str], None] = ignore) -> Path | None:
     """Make `folder` fit for the run `key` and return its newest complete checkpoint, if any.
 
-    Checkpoints of another run are removed, as are those cut off while they were written.
+    Checkpoints of another run are removed, as are those cut off while they were written, and those that are
+    not as they were written; a note says so of these.
     """
     record = folder / RUN_KEY
     if not record.exists() or json.loads(record.read_text(encoding="utf-8"))["key"] != key:
@@ -46,7 +53,15 @@ def prepare(folder: Path, key: str) -> Path | None:
         folder.mkdir(parents=True)
         write_json(record, {"key": key})
     remove_cut_off(folder)
-    return newest(folder)
+    while last := newest(folder):
+        damage = _damage(last, MARKER)
+        if not damage:
+            return last
+        shutil.rmtree(last)
+        before = newest(folder)
+        instead = f"step {step_of(before)}" if before else "the start"
+        on_note(f"the checkpoint of step {step_of(last)} is damaged ({', '.join(damage)}): on from {instead}")
+    return None
 
 
 def newest(folder: Path) -> Path | None:
@@ -81,6 +96,56 @@ def at_step(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step}"
 
 
+def weights_at(folder: Path, step: int) -> Path:
+    """Return the checkpoint of a step, whose weights are to be published.
+
+    Raises:
+        TrainingError: it is not there, or not as it was written.
+    """
+    checkpoint = at_step(folder, step)
+    marker = KEPT if (checkpoint / KEPT).exists() else MARKER
+    if not (checkpoint / marker).exists():
+        raise TrainingError(f"the weights of step {step} are gone from {folder}; delete it and train again")
+    if damage := _damage(checkpoint, marker):
+        raise TrainingError(
+            f"{checkpoint / damage[0]} is damaged; delete {folder} and train again, or publish another of "
+            f"keep_steps with publish_step"
+        )
+    return checkpoint
+
+
+def _damage(checkpoint: Path, marker: str) -> list[str]:
+    try:
+        return seal.damaged(checkpoint, json.loads((checkpoint / marker).read_text())["files"])
+    except (OSError, ValueError, KeyError):
+        return [marker]
+
+
+def finish(folder: Path, outcome: Mapping[str, Any]) -> None:
+    """Note what a training came to, so that it need not be started again to publish what it made."""
+    write_json(folder / FINISHED, {"outcome": outcome})
+
+
+def finished(folder: Path, key: str) -> dict[str, Any] | None:
+    """Return what the run `key` came to; None where it has not ended."""
+    try:
+        record = json.loads((folder / RUN_KEY).read_text(encoding="utf-8"))
+        outcome: dict[str, Any] = json.loads((folder / FINISHED).read_text(encoding="utf-8"))["outcome"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return outcome if record["key"] == key else None
+
+
+def leave_weights(folder: Path, steps: Iterable[int]) -> None:
+    """Leave of a finished run's checkpoints the bare weights of these steps alone."""
+    wanted = set(steps)
+    for path in _complete(folder):
+        if step_of(path) in wanted:
+            _strip(path)
+        else:
+            shutil.rmtree(path)
+
+
 def step_of(checkpoint: Path) -> int:
     """Return the step after which a checkpoint was written."""
     return int(checkpoint.name.rpartition("-")[2])
@@ -92,19 +157,23 @@ def _complete(folder: Path) -> list[Path]:
 
 def _strip(checkpoint: Path) -> None:
     """Leave the weights alone: what a training needs to go on takes several times their room."""
-    write_json(checkpoint / KEPT, {"step": step_of(checkpoint)})
+    resumed_from = [path for pattern in RESUMED_FROM for path in checkpoint.glob(pattern)]
+    files = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["files"]
+    gone = {path.name for path in resumed_from}
+    left = {name: digest for name, digest in files.items() if name.partition("/")[0] not in gone}
+    write_json(checkpoint / KEPT, {"files": left})
     (checkpoint / MARKER).unlink()
-    for pattern in RESUMED_FROM:
-        for path in checkpoint.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    for path in resumed_from:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def mark_complete(checkpoint: Path, seconds: float) -> None:
     """Declare a checkpoint complete; `seconds` is the training time that led to it, over all attempts."""
-    write_json(checkpoint / MARKER, {"seconds": seconds})
+    (checkpoint / KEPT).unlink(missing_ok=True)
+    write_json(checkpoint / MARKER, {"seconds": seconds, "files": seal.digests(checkpoint)})
 
 
 def seconds_before(checkpoint: Path | None) -> float:
@@ -117,5 +186,8 @@ def seconds_before(checkpoint: Path | None) -> float:
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write JSON so that the file is there as a whole or not at all."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(content), encoding="utf-8")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)

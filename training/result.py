@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,16 @@ class Trained:
         """Return all of it as JSON can hold it."""
         return asdict(self) | {"folder": str(self.folder)}
 
+    def published_as(self, settings: TrainSettings, folder: Path) -> Trained:
+        """Return this training with what other settings of the same run publish of it, in another folder."""
+        return replace(
+            self,
+            folder=folder,
+            kind=kind_of(settings),
+            chosen=choose(settings, dict(self.held_out)),
+            settings=self.settings | settings.model_dump(include={"merge", "publish_step", "save_steps"}),
+        )
+
     @classmethod
     def of(cls, record: dict[str, Any]) -> Trained:
         """Return what `record` gave."""
@@ -69,7 +79,7 @@ def describe(
     dropped = [*encoded.dropped, *((pair.id, "held_out") for pair in held_out)]
     return Trained(
         folder=folder,
-        kind="full" if settings.method == "full" else "merged" if settings.merge else "adapter",
+        kind=kind_of(settings),
         method=settings.method,
         steps=settings.steps,
         losses=[(entry["step"], entry["loss"]) for entry in history if "loss" in entry],
@@ -89,6 +99,13 @@ def describe(
         chosen=choose(settings, dict(losses)),
         samples=told(history, held_out),
     )
+
+
+def kind_of(settings: TrainSettings) -> Kind:
+    """Return what resolved settings publish."""
+    if settings.method == "full":
+        return "full"
+    return "merged" if settings.merge else "adapter"
 
 
 def choose(settings: TrainSettings, held_out: dict[int, float]) -> int:

@@ -112,7 +112,9 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         "ones with the lowest held-out loss are published.",
     )
     publish_step: int | None = Field(
-        None, description="Publish the weights of this step of keep_steps, whatever the held-out losses say."
+        None,
+        description="Publish the weights of this step of keep_steps, whatever the held-out losses say; they "
+        "all stay in the work folder, so that nothing is trained again for another choice.",
     )
     samples: int = Field(
         3, ge=0, le=100, description="Held-out prompts that the model answers at each evaluation."

@@ -43,14 +43,16 @@ class Job:
     @property
     def checkpoints(self) -> Path:
         """Where the checkpoints lie."""
-        return self.work / "checkpoints"
+        return self.work / checkpoints.FOLDER
 
-    def newest_checkpoint(self) -> Path | None:
+    def key(self) -> str:
+        """Return what this very training is told from others by."""
+        base = f"{self.base.repo}@{self.base.sha}"
+        return checkpoints.run_key(self.settings, self.pairs, base, library_versions())
+
+    def newest_checkpoint(self, on_note: Callable[[str], None] = ignore) -> Path | None:
         """Make the folder of checkpoints fit for this very training, and return the newest of them."""
-        key = checkpoints.run_key(
-            self.settings, self.pairs, f"{self.base.repo}@{self.base.sha}", library_versions()
-        )
-        return checkpoints.prepare(self.checkpoints, key)
+        return checkpoints.prepare(self.checkpoints, self.key(), on_note)
 
 
 def train(
@@ -76,6 +78,8 @@ def train(
     keep_freed_memory()
     job = Job(fitted(settings, base), pairs, base, work, threads)
     watcher = Watcher(on_step, on_note)
+    if trained := _trained_before(job, on_note):
+        return trained
     attempt = launch if settings.processes > 1 else train_here
     while True:
         try:
@@ -86,6 +90,22 @@ def train(
         on_note(
             f"out of memory: now micro_batch {job.settings.micro_batch}{how}, the same pairs in each step"
         )
+
+
+def _trained_before(job: Job, on_note: Callable[[str], None]) -> Trained | None:
+    """Write the model of a training that has ended before, of another step perhaps; None where none has."""
+    outcome = checkpoints.finished(job.checkpoints, job.key())
+    if outcome is None:
+        return None
+    trained = Trained.of(outcome).published_as(job.settings, job.work / "model")
+    try:
+        checkpoints.weights_at(job.checkpoints, trained.chosen)
+    except TrainingError as error:
+        on_note(f"the training has ended before, but {error}")
+        return None
+    with quiet(), written_whole():
+        _write(trained, job)
+    return trained
 
 
 def fitted(settings: TrainSettings, base: Base) -> TrainSettings:
@@ -126,6 +146,7 @@ def train_here(job: Job, watcher: Watcher) -> Trained:
         with explained(job.checkpoints):
             trained, main = _fit(job, watcher, tokenizer, encoded, held_out)
         if main:
+            checkpoints.finish(job.checkpoints, trained.record())
             with written_whole():
                 _write(trained, job)
     return trained
@@ -137,7 +158,8 @@ def _fit(
     """Run the trainer and return the result, and whether this is the process that writes it."""
     from training.trainer import build_trainer, trainer_arguments
 
-    checkpoint = job.newest_checkpoint()
+    several = job.settings.processes > 1  # then the process that started them has looked through the folder
+    checkpoint = checkpoints.newest(job.checkpoints) if several else job.newest_checkpoint(watcher.on_note)
     run = _run(job, watcher, tokenizer, encoded, held_out)
     run.seconds = checkpoints.seconds_before(checkpoint)
     arguments = trainer_arguments(run)  # before the base: of connected processes one alone reads the weights
@@ -167,7 +189,7 @@ def _run(job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out:
 
 def _write(trained: Trained, job: Job) -> None:
     """Write the chosen weights, which lie in their checkpoint, as the folder to publish."""
-    checkpoint = checkpoints.at_step(job.checkpoints, trained.chosen)
+    checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
     model = methods.load_trained(checkpoint, job.settings)
     write_model(model, job.base, job.settings, trained.folder)
 

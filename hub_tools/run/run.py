@@ -138,7 +138,7 @@ class Run:
             progress = self.display.node(node.name)
             made = runner.run(node, pinned, work, progress)
             ref, statement = publisher.publish(made, progress)
-            runner.clean(node, work)
+            runner.clean(made, work)
         self._pinner.published[node.name] = ref
         outcome = Outcome.of(node.name, "ran", ref, statement)
         progress.finish(

@@ -71,12 +71,13 @@ class Runner:
         made.seconds = time.monotonic() - began
         return made
 
-    def clean(self, node: Node, work: Path) -> None:
-        """Delete what a published node left behind, but for the journals of answers."""
+    def clean(self, made: Made, work: Path) -> None:
+        """Delete what a published node left behind, but for answers' journals and what its model keeps."""
+        kept = {TASKS, *(made.model.keep if made.model else ())}
         for entry in work.iterdir():
-            if entry.is_dir() and entry.name != TASKS:
+            if entry.is_dir() and entry.name not in kept:
                 shutil.rmtree(entry)
-        tasks_folder(self._scale, self._recipe, node.name, work).clean()
+        tasks_folder(self._scale, self._recipe, made.node.name, work).clean()
 
     def _build(self, task: Build, inputs: NodeInputs, made: Made) -> None:
         model = task.build(inputs)

@@ -173,7 +173,10 @@ class Transform(Generic[Made]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model ready to publish: its folder, and the facts that its card and provenance state."""
+    """A model ready to publish: its folder, and the facts that its card and provenance state.
+
+    `keep` names folders of the work that stay once it is published; the others are deleted.
+    """
 
     folder: Path
     method: str
@@ -190,6 +193,7 @@ class Model:
     notes: Sequence[str] = ()
     held_out: Sequence[tuple[int, float]] = ()
     samples: Sequence[Mapping[str, str]] = ()
+    keep: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

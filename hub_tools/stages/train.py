@@ -132,7 +132,18 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> 
         notes=_chosen(trained),
         held_out=trained.held_out,
         samples=_last_samples(trained),
+        keep=_kept(config, inputs.work),
     )
+
+
+def _kept(config: TrainConfig, work: Path) -> Sequence[str]:
+    """Keep the weights of all steps that may be published instead, if there is a choice."""
+    from training.checkpoints import FOLDER, leave_weights
+
+    if len(config.candidates()) == 1:
+        return []
+    leave_weights(work / FOLDER, config.candidates())
+    return [FOLDER]
 
 
 class _Told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from run_support import BASE, HubAddress, backforth, client, write_recipe
 LOCAL = """
 import json, pathlib
 from huggingface_hub import snapshot_download
-folder = pathlib.Path(snapshot_download({repo!r}, revision="v1"))
+folder = pathlib.Path(snapshot_download({repo!r}, revision={revision!r}))
 found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 texts = {{name: (folder / name).read_bytes().decode("utf-8", "replace") for name in found}}
 print(json.dumps({{"names": found, "leaks": [n for n, t in texts.items() if any(p in t for p in {places!r})],
@@ -20,9 +21,9 @@ print(json.dumps({{"names": found, "leaks": [n for n, t in texts.items() if any(
 """
 
 
-def published(hub: HubAddress, repo: str, *places: Path) -> dict:
+def published(hub: HubAddress, repo: str, *places: Path, revision: str = "v1") -> dict:
     local = [str(place) for place in (*places, Path.home(), Path.cwd())]
-    return client(hub, LOCAL.format(repo=repo, places=local))
+    return client(hub, LOCAL.format(repo=repo, revision=revision, places=local))
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +183,7 @@ def test_an_adapter_of_another_base_is_not_merged(adapter: Path, hub: HubAddress
 @pytest.mark.timeout(600)
 def test_a_final_adapter_and_its_merged_model_are_repos_of_their_own(hub: HubAddress) -> None:
     upload_mix(hub)
-    done = backforth(
-        hub, "train", "final", "--base", BASE, "--dataset", MIX, "--method", "lora", "--name", "both",
-        "--set", "steps=2", "--set", "batch_size=2", "--set", "max_length=256", "--set", "lora_rank=2",
-    )  # fmt: skip
+    done = train_final(hub)
     assert done.returncode == 0, done.stderr
     found = client(
         hub,
@@ -199,3 +197,18 @@ print(json.dumps([adapter.r, type(model).__name__]))
 """,
     )
     assert found == [2, "LlamaForCausalLM"]
+    again = train_final(hub, "--set", "publish_step=1")
+    assert again.returncode == 0, again.stderr
+    assert "tokens/s" in done.stderr
+    assert "tokens/s" not in again.stderr  # the weights of step 1 were still there
+    statement = published(hub, "demo/both-final-adapter-1m", revision="v2")["statement"]
+    settings = statement["predicate"]["buildDefinition"]["externalParameters"]
+    assert settings["settings"]["publish_step"] == 1
+
+
+def train_final(hub: HubAddress, *more: str) -> subprocess.CompletedProcess[str]:
+    return backforth(
+        hub, "train", "final", "--base", BASE, "--dataset", MIX, "--method", "lora", "--name", "both",
+        "--set", "steps=2", "--set", "batch_size=2", "--set", "max_length=256", "--set", "lora_rank=2",
+        "--set", "held_out=2", "--set", "keep_steps=[1]", "--set", "samples=0", *more,
+    )  # fmt: skip

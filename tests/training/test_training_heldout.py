@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,17 @@ def test_another_kept_step_is_published_without_training_again(chosen, base: Bas
     stored = load_file(work / "checkpoints" / "checkpoint-2" / "model.safetensors")
     published = load_file(again.folder / "model.safetensors")
     assert all(torch.equal(published[name], stored[name].bfloat16()) for name in published)
+
+
+def test_damaged_weights_are_not_published(chosen, base: Base, tmp_path: Path):
+    _, _, work = chosen
+    shutil.copytree(work / "checkpoints", tmp_path / "checkpoints")
+    path = tmp_path / "checkpoints" / "checkpoint-2" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    settings = overdone(samples=2, sample_tokens=6, publish_step=2)
+    with pytest.raises(TrainingError, match=r"checkpoint-2/model\.safetensors is damaged; delete ") as caught:
+        train(settings, contrary(), base, tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])

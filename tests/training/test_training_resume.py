@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from training_samples import make_pairs, quick, resumable
 
-from training import checkpoints
+from training import checkpoints, seal
 from training.publish import Base
 from training.sft import Trained, train
 
@@ -43,14 +44,16 @@ def weights(trained: Trained) -> dict[str, torch.Tensor]:
     return load_file(next(trained.folder.glob("*.safetensors")))
 
 
-def test_a_training_killed_while_it_saves_ends_as_if_undisturbed(base: Base, tmp_path: Path):
+def test_a_training_killed_while_it_saves_ends_as_if_undisturbed(
+    stopped: tuple[Path, Trained], base: Base, tmp_path: Path
+):
     told = run_and_kill(base, tmp_path / "killed", step=4)
     assert told == [1, 2, 3, 4]
     assert (tmp_path / "killed" / "checkpoints" / "checkpoint-4").exists()
     events = []
     resumed = train(resumable("full"), make_pairs(12), base, tmp_path / "killed", events.append)
     assert [event.step for event in events] == [3, 4, 5, 6]  # the checkpoint of step 4 was cut off
-    assert_same(resumed, train(resumable("full"), make_pairs(12), base, tmp_path / "calm"))
+    assert_same(resumed, stopped[1])
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
@@ -109,6 +112,86 @@ def test_merging_and_saving_more_often_reuse_the_checkpoints(base: Base, work: P
     merged = train(quick(merge=True, save_steps=1), make_pairs(8), base, work, events.append)
     assert events == []
     assert merged.kind == "merged"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def turn_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "optimizer.pt": cut,
+    "model.safetensors": turn_a_bit,
+    "rng_state.pth": Path.unlink,
+    checkpoints.MARKER: cut,
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    stopped: tuple[Path, Trained], base: Base, tmp_path: Path, name: str
+):
+    shutil.copytree(stopped[0], tmp_path / "work")
+    DAMAGES[name](tmp_path / "work" / "checkpoints" / "checkpoint-4" / name)
+    events, notes = [], []
+    resumed = train(
+        resumable("full"), make_pairs(12), base, tmp_path / "work", events.append, on_note=notes.append
+    )
+    assert [event.step for event in events] == [3, 4, 5, 6]
+    assert notes == [f"the checkpoint of step 4 is damaged ({name}): on from step 2"]
+    assert_same(resumed, stopped[1])
+
+
+@pytest.fixture(scope="module")
+def stopped(base: Base, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trained]:
+    """The work of a training that was stopped at step 5, and the same training undisturbed."""
+
+    def stop_at_five(event) -> None:
+        if event.step == 5:
+            raise KeyboardInterrupt
+
+    torch.set_num_threads(1)
+    work = tmp_path_factory.mktemp("stopped")
+    with pytest.raises(KeyboardInterrupt):
+        train(resumable("full"), make_pairs(12), base, work, stop_at_five)
+    return work, train(resumable("full"), make_pairs(12), base, tmp_path_factory.mktemp("calm"))
+
+
+def test_where_every_checkpoint_is_damaged_it_begins_anew(tmp_path: Path):
+    folder = tmp_path / "checkpoints"
+    checkpoints.prepare(folder, "key")
+    for step in (2, 4):
+        (folder / f"checkpoint-{step}").mkdir()
+        (folder / f"checkpoint-{step}" / "model.safetensors").write_bytes(b"weights")
+        checkpoints.mark_complete(folder / f"checkpoint-{step}", 1.0)
+        cut(folder / f"checkpoint-{step}" / "model.safetensors")
+    notes = []
+    assert checkpoints.prepare(folder, "key", notes.append) is None
+    assert [note.partition(": ")[2] for note in notes] == ["on from step 2", "on from the start"]
+
+
+def test_a_large_file_is_digested_in_parts_of_which_each_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(seal, "CHUNK", 10)
+    path = tmp_path / "a" / "large"
+    path.parent.mkdir()
+    path.write_bytes(bytes(range(35)))
+    digests = seal.digests(tmp_path)
+    assert list(digests) == ["a/large"]
+    assert seal.damaged(tmp_path, digests) == []
+    for place in (0, 10, 29, 34):
+        content = bytearray(range(35))
+        content[place] += 1
+        path.write_bytes(content)
+        assert seal.damaged(tmp_path, digests) == ["a/large"]
+    path.write_bytes(bytes([*range(10, 20), *range(10), *range(20, 35)]))
+    assert seal.damaged(tmp_path, digests) == ["a/large"]
 
 
 def test_the_newest_complete_checkpoint_is_chosen_by_number(tmp_path: Path):

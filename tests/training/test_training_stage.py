@@ -76,6 +76,10 @@ def test_held_out_losses_and_samples_are_published_beside_the_weights(base: Base
     assert model.read == 12
     listed = [json.loads(line) for line in (model.folder / "dropped_pairs.jsonl").read_text().splitlines()]
     assert [line["reason"] for line in listed] == ["held_out"] * 3
+    assert model.keep == ["checkpoints"]
+    kept = {path.name for path in (work / "checkpoints").rglob("*.*")}
+    assert "adapter_model.safetensors" in kept
+    assert not kept & {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
 
 
 def test_progress_tells_speed_time_left_and_the_last_held_out_loss(base: Base, work: Path):
@@ -91,7 +95,7 @@ def test_progress_tells_speed_time_left_and_the_last_held_out_loss(base: Base, w
 
 def test_without_held_out_pairs_nothing_is_said_of_them(base: Base, work: Path):
     model = train_forward(config(), None).build(Inputs(base, work))
-    assert model.notes == []
+    assert model.notes == model.keep == []
     assert not (model.folder / "evaluations.json").exists()
     assert "held out" not in model.counts
 
