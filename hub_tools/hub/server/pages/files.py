@@ -14,6 +14,7 @@ from hub_tools.hub.server.errors import entry_not_found
 from hub_tools.hub.server.pages.insides import insides
 from hub_tools.hub.server.pages.markdown import rendered
 from hub_tools.hub.server.pages.render import count, size
+from hub_tools.hub.server.pages.tables import form_of
 from hub_tools.hub.server.pages.visit import Visit
 from hub_tools.hub.server.trees import Entry
 
@@ -100,6 +101,7 @@ def blob_page(visit: Visit) -> Response:
         entry=entry,
         changed=commits.by_id(visit.db, visit.repo).get(entry.commit),
         picture=media in _PICTURES,
+        rows=visit.repo.kind == "dataset" and bool(form_of(path)),
         html=markdown,
         text=text is not None,
         lines=lines[:MAX_LINES],

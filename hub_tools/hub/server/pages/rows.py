@@ -10,12 +10,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from hub_tools.hub.server.pages.lines import JsonRows
+from hub_tools.hub.server.pages.lines import DelimitedRows, JsonRows
 from hub_tools.hub.server.pages.parquet import ParquetRows
-from hub_tools.hub.server.pages.tables import Table
+from hub_tools.hub.server.pages.tables import PACKED, Table, form_of
 from hub_tools.hub.server.trees import Entry
 
 Row = dict[str, Any]
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 class UnreadableError(Exception):
@@ -90,8 +91,11 @@ class TableRows:
 
 
 def _open(path: str, entry: Entry, locate: Callable[[str], Path]) -> _File:
-    blob = locate(entry.sha256)
-    return ParquetRows(blob) if path.lower().endswith(".parquet") else JsonRows(blob)
+    blob, form = locate(entry.sha256), form_of(path)
+    if form == "parquet":
+        return ParquetRows(blob)
+    packed = path.lower().endswith(PACKED)
+    return JsonRows(blob, packed) if form == "json" else DelimitedRows(blob, _DELIMITERS[form], packed)
 
 
 def _checked(path: str, rows: Iterator[Row]) -> Iterator[Row]:

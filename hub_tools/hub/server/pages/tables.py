@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,7 +11,19 @@ from typing import Any
 
 from hub_tools.hub.server.trees import Entry, Tree
 
-READABLE = (".parquet", ".jsonl", ".ndjson")
+PACKED = ".gz"
+_FORMS = {
+    ".parquet": "parquet",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".jsonl.gz": "json",
+    ".ndjson.gz": "json",
+    ".json.gz": "json",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tsv": "tsv",
+    ".tsv.gz": "tsv",
+}
 _SPLITS = {
     "train": "train",
     "validation": "validation",
@@ -32,8 +45,13 @@ class Table:
 
 def tables(card: Mapping[str, Any], tree: Tree) -> list[Table]:
     """The tables that a card's `configs` name, else those that the folders suggest."""
-    readable = {path: entry for path, entry in sorted(tree.items()) if path.lower().endswith(READABLE)}
+    readable = {path: entry for path, entry in sorted(tree.items()) if form_of(path)}
     return (_declared(card.get("configs"), readable) or _guessed(readable))[:_MAX_TABLES]
+
+
+def form_of(path: str) -> str:
+    """How the rows of a file are written, by the end of its name; empty where they cannot be shown."""
+    return next((form for end, form in _FORMS.items() if path.lower().endswith(end)), "")
 
 
 def _declared(configs: Any, readable: Tree) -> list[Table]:
@@ -92,7 +110,12 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 def _guessed(readable: Tree) -> list[Table]:
     grouped: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
+    # One form, as when the repo is loaded: that of most files.
+    forms = Counter(form_of(path) for path in sorted(readable, key=lambda path: form_of(path) != "parquet"))
+    main = forms.most_common(1)[0][0] if forms else ""
     for path, entry in readable.items():
+        if form_of(path) != main:
+            continue
         folder, _, name = path.rpartition("/")
         config = folder.removeprefix("data").strip("/") or "default"
         word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 _ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
+LONG = 60  # texts that get a column some room
 _SLACK, _WORD = 80, 40
 _MAX_ITEMS = 50
 _PICTURES = (
@@ -41,9 +42,19 @@ class Shown:
     items: Sequence[tuple[str, Shown]] = ()
 
     @property
+    def is_plain(self) -> bool:
+        """Whether this is a short text and nothing more."""
+        return self.kind == "text" and len(self.head) <= LONG and not self.head.startswith("http")
+
+    @property
     def is_link(self) -> bool:
         """Whether the whole text is the address of a web page."""
-        return self.kind == "text" and not self.rest and bool(_ADDRESS.fullmatch(self.head))
+        return (
+            self.kind == "text"
+            and self.head.startswith("http")
+            and not self.rest
+            and bool(_ADDRESS.fullmatch(self.head))
+        )
 
 
 def shown(value: Any, room: Room, depth: int = 0) -> Shown:
