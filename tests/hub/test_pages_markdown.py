@@ -125,6 +125,12 @@ def test_raw_closing_tags_do_not_leave_the_card():
     assert "</main>" not in html("</div></article></main></body>")
 
 
+def test_headings_take_no_ids_of_the_page():
+    shown = html("# page main\n\n# Usage\n\n<h2 id=page-revision>x</h2>")
+    assert "page-" not in shown
+    assert 'id="usage"' in shown
+
+
 def test_only_boxes_of_task_lists_are_inputs():
     shown = html("<input type=text name=token value=x>")
     assert 'type="checkbox"' in shown

@@ -70,6 +70,8 @@ class _Addresses:
 
     def __call__(self, tag: str, name: str, value: str) -> str | None:
         """The value that an attribute keeps; None takes it out."""
+        if name == "id":
+            return None if value.startswith("page-") else value  # those are the page's own
         if name == "href":
             return self._link(value)
         if name == "src":

@@ -75,6 +75,12 @@ def _environment() -> Environment:
     return environment
 
 
+def load_templates() -> None:
+    """Compile all templates, which else happens when each is first used."""
+    for name in _environment().list_templates(extensions=["jinja"]):
+        _environment().get_template(name)
+
+
 def href(path: str, *parts: str, **query: object) -> str:
     """An address on this server: a path that is quoted already, further parts that are not, and a query."""
     # A part keeps its slashes only as the last one, where it is a path inside a repo.

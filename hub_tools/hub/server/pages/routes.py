@@ -11,6 +11,7 @@ from hub_tools.hub.server.http import Call, route
 from hub_tools.hub.server.pages import discussions, files, history, home, lineage, login, repository, viewer
 from hub_tools.hub.server.pages.refused import refused
 from hub_tools.hub.server.pages.visit import Visit
+from hub_tools.hub.server.pages.warmth import warm_up
 
 _REPO_PAGES: tuple[tuple[str, Callable[[Visit], Response]], ...] = (
     ("", repository.card_page),
@@ -38,7 +39,9 @@ def _readable(handler: Callable[[Call], Response]) -> Callable[[Call], Response]
 
     def shown(call: Call) -> Response:
         try:
-            return handler(call)
+            answer = handler(call)
+            warm_up()
+            return answer
         except HubError as error:
             if error.status < 400:
                 raise
