@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode
 
+from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.convertors import Convertor, register_url_convertor
@@ -252,13 +253,14 @@ def route(
     handler: Callable[[Call], Response],
     methods: Sequence[str] = ("GET",),
     limit: int = MAX_JSON_BYTES,
+    threads: CapacityLimiter | None = None,
 ) -> Route:
-    """Route a path to a plain function, which gets the whole body and runs in a thread."""
+    """Route a path to a plain function, which gets the whole body and runs in one of some threads."""
 
     async def endpoint(request: Request) -> Response:
         viewer = viewer_of(request)
         body = b"".join([piece async for piece in limited(request, limit)])
-        return await run_in_threadpool(handler, Call(request, viewer, body))
+        return await to_thread.run_sync(handler, Call(request, viewer, body), limiter=threads)
 
     return Route(path, endpoint, methods=list(methods), name=handler.__name__)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from anyio import CapacityLimiter
 from starlette.responses import Response
+from starlette.routing import Route
 
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, route
@@ -13,6 +15,8 @@ from hub_tools.hub.server.pages.refused import refused
 from hub_tools.hub.server.pages.visit import Visit
 from hub_tools.hub.server.pages.warmth import warm_up
 
+# Reading rows takes its time: however many people do, other pages and programs find threads of their own.
+_THREADS, _ROW_THREADS = CapacityLimiter(6), CapacityLimiter(4)
 _REPO_PAGES: tuple[tuple[str, Callable[[Visit], Response]], ...] = (
     ("", repository.card_page),
     ("/go", repository.go),
@@ -62,21 +66,26 @@ def _of_repo(kind: str, handler: Callable[[Visit], Response]) -> Callable[[Call]
     return _readable(visited)
 
 
+def _page(path: str, handler: Callable[[Call], Response], methods: Sequence[str] = ("GET",)) -> Route:
+    rows = path.endswith("/picture") or "/viewer" in path
+    return route(path, handler, methods, threads=_ROW_THREADS if rows else _THREADS)
+
+
 ROUTES = [
-    route("/", _readable(home.home)),
-    route("/favicon.svg", home.icon),
-    route("/style.css", home.style),
-    route("/datasets", _readable(home.datasets)),
-    route("/models", _readable(home.models)),
-    route("/login", login.form),
-    route("/login", _readable(login.login), ["POST"]),
-    route("/logout", login.logout_form),
-    route("/logout", _readable(login.logout), ["POST"]),
-    route("/collections/{ns:part}/{slug:part}", _readable(home.collection_page)),
+    _page("/", _readable(home.home)),
+    _page("/favicon.svg", home.icon),
+    _page("/style.css", home.style),
+    _page("/datasets", _readable(home.datasets)),
+    _page("/models", _readable(home.models)),
+    _page("/login", login.form),
+    _page("/login", _readable(login.login), ["POST"]),
+    _page("/logout", login.logout_form),
+    _page("/logout", _readable(login.logout), ["POST"]),
+    _page("/collections/{ns:part}/{slug:part}", _readable(home.collection_page)),
     *(
-        route(f"{prefix}/{{ns:part}}/{{name:part}}{path}", _of_repo(kind, handler))
+        _page(f"{prefix}/{{ns:part}}/{{name:part}}{path}", _of_repo(kind, handler))
         for prefix, kind in (("/datasets", "dataset"), ("/spaces", "space"), ("", "model"))
         for path, handler in _REPO_PAGES
     ),
-    route("/{ns:part}", _readable(home.namespace)),
+    _page("/{ns:part}", _readable(home.namespace)),
 ]

@@ -12,6 +12,7 @@ from typing import Any
 from hub_tools.hub.server.trees import Entry, Tree
 
 PACKED = ".gz"
+_ORDER = ("parquet", "json", "csv", "tsv")
 _FORMS = {
     ".parquet": "parquet",
     ".jsonl": "json",
@@ -111,8 +112,8 @@ def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 def _guessed(readable: Tree) -> list[Table]:
     grouped: dict[tuple[str, str], list[tuple[str, Entry]]] = {}
     # One form, as when the repo is loaded: that of most files.
-    forms = Counter(form_of(path) for path in sorted(readable, key=lambda path: form_of(path) != "parquet"))
-    main = forms.most_common(1)[0][0] if forms else ""
+    forms = Counter(map(form_of, readable))
+    main = max(_ORDER, key=lambda form: (forms[form], -_ORDER.index(form)))
     for path, entry in readable.items():
         if form_of(path) != main:
             continue

@@ -17,7 +17,7 @@ from hub_tools.hub.server.pages.visit import Visit
 
 PAGE_OF_ROWS = 100
 # A first look is to be quick; whoever asks to search further can wait.
-FIRST_LOOK, FURTHER_LOOK = 0.1, 2.0
+FIRST_LOOK, FURTHER_LOOK = 0.1, 1.0
 _MAX_SEARCH = 200
 
 
