@@ -70,10 +70,13 @@ class _Entrance:
 
 
 def _request_id(headers: Headers) -> bytes:
-    """An id of our own, and behind it that of the client, where it sent one."""
-    client = headers.get("x-request-id") or headers.get("x-amzn-trace-id", "")
-    known = f";{client}" if re.fullmatch(r"[A-Za-z0-9_.:=;-]{1,200}", client) else ""
-    return f"{secrets.token_hex(12)}{known}".encode()
+    """The id that the client sent, else one of our own with the client's trace behind it."""
+    chosen, trace = (_sound(headers.get(name, "")) for name in ("x-request-id", "x-amzn-trace-id"))
+    return (chosen or f"{secrets.token_hex(12)};{trace}".rstrip(";")).encode()
+
+
+def _sound(client_id: str) -> str:
+    return client_id if re.fullmatch(r"[A-Za-z0-9_.:=;-]{1,200}", client_id) else ""
 
 
 def create_app(store: Store, address: str) -> ASGIApp:
@@ -114,6 +117,9 @@ def _answer(request: Request, error: HubError) -> Response:
 
 
 def _storage_failed(request: Request, error: Exception) -> Response:
+    if isinstance(error, FileNotFoundError):
+        _LOG.error("lost from the store: %s", error.filename)
+        return refusal(HubError(410, "The content is missing from this Hub's store; see: backforth hub fsck"))
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "is full" in str(
         error
     )
