@@ -1,5 +1,8 @@
+import struct
+from urllib.parse import urlsplit
+
 import pytest
-from hub_support import OTHER_TOKEN, READER_TOKEN
+from hub_support import OTHER_TOKEN, READER_TOKEN, header, ndjson, xet_chunk, xet_name, xet_shard
 from huggingface_hub import CommitOperationAdd
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError
 
@@ -33,6 +36,33 @@ def test_files_of_a_gated_repo_are_for_those_let_in(hub, gated):
     assert reads(hub, gated, READER_TOKEN).body == b"behind the gate"
     with pytest.raises(GatedRepoError):
         hub.api(OTHER_TOKEN).hf_hub_download(gated, "f.bin")
+
+
+def test_hash_of_a_file_alone_does_not_get_its_content(hub, gated):
+    listed = hub.request("GET", f"/api/models/{gated}/tree/main", token=OTHER_TOKEN).json
+    (sha,) = (entry["lfs"]["oid"] for entry in listed if "lfs" in entry)
+    mine, api = f"other/{gated.partition('/')[2]}"[:90].rstrip("-"), hub.api(OTHER_TOKEN)
+    api.create_repo(mine)
+    line = {"key": "lfsFile", "value": {"path": "f.bin", "algo": "sha256", "oid": sha}}
+    batch = {"operation": "upload", "objects": [{"oid": sha, "size": 15}]}
+    copied = {"target": {"type": "model", "name": mine}, "files": [{"sha256": sha}]}
+    for path in (f"/api/models/{mine}/lfs-files/duplicate", f"/api/models/{gated}/lfs-files/duplicate"):
+        hub.request("POST", path, copied, token=OTHER_TOKEN)
+    asked = hub.request("POST", f"/{mine}.git/info/lfs/objects/batch", batch, token=OTHER_TOKEN)
+    (item,) = asked.json["objects"]
+    href = urlsplit(item["actions"]["upload"]["href"])
+    assert hub.request("PUT", f"{href.path}?{href.query}", b"x" * 15, token="").status == 400
+    granted = hub.request("GET", f"/api/models/{mine}/xet-write-token/main", token=OTHER_TOKEN).json
+    cas, token = urlsplit(granted["casUrl"]), granted["accessToken"]
+    name = xet_name(b"x" * 32)
+    hub.request("POST", f"{cas.path}/v1/xorbs/default/{name}", xet_chunk(b"x" * 15), token=token)
+    raw = struct.pack("<4Q", *(int(sha[i : i + 16], 16) for i in range(0, 64, 16)))
+    shard = xet_shard([b"x" * 15], sha=raw)
+    assert hub.request("POST", f"{cas.path}/v1/shards", shard, token=token).status == 400
+    answer = hub.request("POST", f"/api/models/{mine}/commit/main", ndjson(header(), line), token=OTHER_TOKEN)
+    assert (answer.status, b"has not been uploaded" in answer.body) == (400, True)
+    api.create_commit(mine, [CommitOperationAdd("f.bin", b"behind the gate")], commit_message="I have it")
+    assert hub.request("GET", f"/{mine}/resolve/main/f.bin", token=OTHER_TOKEN).body == b"behind the gate"
 
 
 def test_changes_of_a_gated_repo_are_shown_to_those_let_in(hub, gated):

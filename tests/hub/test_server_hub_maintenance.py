@@ -211,10 +211,36 @@ def test_slip_in_the_token_file_of_a_running_hub_locks_nobody_out(tmp_path):
         hub.stop()
 
 
+def test_lost_content_is_told_and_takes_nothing_else_down(store):
+    (store / "blobs").rename(store / "elsewhere")
+    hub = start_hub(store)
+    try:
+        for path in ("l.bin", "t.txt"):
+            lost = hub.request("GET", f"/demo/kept/resolve/main/{path}")
+            assert (lost.status, b"backforth hub fsck" in lost.body) == (410, True)
+        assert [model.id for model in hub.api().list_models()] == ["demo/kept"]
+        assert hub.request("GET", "/demo/kept/resolve/main/none.txt").status == 404
+    finally:
+        hub.stop()
+
+
+def test_collection_frees_what_was_erased_without_its_history(store):
+    hub = start_hub(store)
+    try:
+        hub.api().permanently_delete_lfs_files(
+            "demo/kept", hub.api().list_lfs_files("demo/kept"), rewrite_history=False
+        )
+    finally:
+        hub.stop()
+    assert sweep(store).files == 3
+    assert check(store).problems == []
+
+
 def test_store_of_the_first_version_is_brought_up_to_date(store):
     with sqlite3.connect(store / "hub.sqlite") as db:
         db.executescript(
-            "DROP TABLE events; DROP TABLE discussions; DROP TABLE access_requests; PRAGMA user_version = 1;"
+            "DROP TABLE events; DROP TABLE discussions; DROP TABLE access_requests; DROP TABLE objects;"
+            "PRAGMA user_version = 1;"
         )
     db.close()
     hub = start_hub(store)
@@ -223,5 +249,6 @@ def test_store_of_the_first_version_is_brought_up_to_date(store):
         assert (found.num, found.is_pull_request, found.status) == (1, True, "open")
         hub.api().merge_pull_request("demo/kept", 1)
         assert hub.request("GET", "/demo/kept/resolve/main/p.txt").body == b"pr"
+        assert hub.request("GET", "/demo/kept/resolve/main/l.bin").body == LARGE
     finally:
         hub.stop()

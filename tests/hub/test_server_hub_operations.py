@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 
 import pytest
-from hub_support import OTHER_TOKEN, file, header, ndjson, upload_lfs
+from hub_support import OTHER_TOKEN, commit, file, header, ndjson, upload_lfs
 from huggingface_hub import CommitOperationAdd, CommitOperationCopy, CommitScheduler, HfFileSystem
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RemoteEntryNotFoundError, RepositoryNotFoundError
 
 
 def fresh(prefix):
@@ -105,6 +105,7 @@ def test_every_answer_has_an_id_of_its_own(hub, repo):
     for sent, kept in (("Root=1-abc;x", True), ("a\x01b", False), ("x" * 500, False)):
         answer = hub.request("GET", paths[0], headers={"X-Amzn-Trace-Id": sent})
         assert answer.headers["X-Request-Id"].endswith(f";{sent}") == kept
+    assert hub.request("GET", paths[0], headers={"X-Request-Id": "mine"}).headers["X-Request-Id"] == "mine"
 
 
 def test_new_space_has_a_card_with_its_sdk(hub):
@@ -249,8 +250,22 @@ def test_large_files_are_listed_and_erased_from_the_history(hub, repo):
     assert set(api.list_repo_files(repo, revision="v1")) == {".gitattributes", "0.bin", "2.bin"}
     entries = {e.path: e.last_commit.oid for e in api.list_repo_tree(repo, expand=True)}
     assert entries["2.bin"] == after[3]
-    with pytest.raises(HfHubHTTPError, match="only together with their history"):
-        api.permanently_delete_lfs_files(repo, found, rewrite_history=False)
+
+
+def test_large_files_erased_without_their_history_stay_listed_and_come_back_when_sent_again(hub, repo):
+    api = hub.api()
+    api.upload_file(path_or_fileobj=b"\0gone", path_in_repo="a.bin", repo_id=repo)
+    head = api.model_info(repo).sha
+    api.permanently_delete_lfs_files(repo, api.list_lfs_files(repo), rewrite_history=False)
+    assert (api.model_info(repo).sha, list(api.list_lfs_files(repo))) == (head, [])
+    assert "a.bin" in api.list_repo_files(repo)
+    for path in (f"/{repo}/resolve/main/a.bin", f"/{repo}/blob/main/a.bin"):
+        assert hub.request("GET", path).status == 404
+    with pytest.raises(RemoteEntryNotFoundError, match="permanently deleted"):
+        hub.api(OTHER_TOKEN).hf_hub_download(repo, "a.bin", force_download=True)
+    line = upload_lfs(hub, repo, b"\0gone")
+    commit(hub, repo, line | {"value": line["value"] | {"path": "b.bin"}})
+    assert hub.request("GET", f"/{repo}/resolve/main/a.bin").body == b"\0gone"
 
 
 def test_ignored_files_stay_at_home(hub, repo, tmp_path):

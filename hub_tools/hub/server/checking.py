@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_tools.hub.server import refs, repos
+from hub_tools.hub.server import objects, refs, repos
 from hub_tools.hub.server.errors import HubError, HubServerError
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.store import Store
@@ -61,12 +61,12 @@ def check(path: Path, advance: Callable[[int, int], None] = lambda done, total: 
 def _check_repo(db: sqlite3.Connection, repo: Repo, report: Report, uses: dict[str, _Use]) -> Iterator[str]:
     name = f"{repo.kind} {repo.name}"
     rows = db.execute("SELECT oid, parent FROM commits WHERE repo_id = ?", (repo.id,)).fetchall()
-    known = {str(oid) for oid, _ in rows}
+    known, held = {str(oid) for oid, _ in rows}, objects.every(db, repo)
     for oid, parent in rows:
         report.commits += 1
         if parent is not None and parent not in known:
             yield f"{name}: commit {oid} has the parent {parent}, which is missing"
-        yield from _check_commit(db, repo, str(oid), known, uses)
+        yield from _check_commit(db, repo, str(oid), known, held, uses)
     for ref, oid in refs.every(db, repo):
         if oid not in known:
             yield f"{name}: {ref} points to the commit {oid}, which is missing"
@@ -75,7 +75,7 @@ def _check_repo(db: sqlite3.Connection, repo: Repo, report: Report, uses: dict[s
 
 
 def _check_commit(
-    db: sqlite3.Connection, repo: Repo, oid: str, known: set[str], uses: dict[str, _Use]
+    db: sqlite3.Connection, repo: Repo, oid: str, known: set[str], held: set[str], uses: dict[str, _Use]
 ) -> Iterator[str]:
     place = f"{repo.kind} {repo.name}@{oid[:12]}"
     try:
@@ -97,6 +97,8 @@ def _check_commit(
             yield f"{place}: {path} was last changed by the commit {entry.commit}, which is missing"
         if entry.lfs and entry.oid != blob_id(lfs_pointer(entry.sha256, entry.size)):
             yield f"{place}: {path} has the id {entry.oid}, which is not that of its LFS pointer"
+        if entry.lfs and entry.sha256 not in held:
+            continue
         present = uses.setdefault(entry.sha256, _Use(entry, f"{place}:{path}"))
         if present.entry.size != entry.size:
             yield f"{place}: {path} has another size than {present.place}, which has the same content"

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hub_tools.hub.server import discussions, refs
-from hub_tools.hub.server.errors import HubError, entry_not_found, revision_not_found
+from hub_tools.hub.server import discussions, objects, refs
+from hub_tools.hub.server.errors import HubError, bad_request, entry_not_found, revision_not_found
 from hub_tools.hub.server.operations import CommitRequest, Delete, Put
 from hub_tools.hub.server.repos import Repo, now
 from hub_tools.hub.server.trees import Entry, Tree, check_no_clash, folder_ids, pack, unpack
@@ -159,10 +159,19 @@ def _commit_onto(db: Database, repo: Repo, head: str, request: CommitRequest, au
         )
     files = dict(tree(db, repo, head))
     for operation in request.operations:
+        if isinstance(operation, Put):
+            _check_held(db, repo, operation)
         _apply_one(files, operation, head)
     check_no_clash(files)
     title = request.title or "Update"
     return add(db, repo, files, parent=head, author=author, title=title, message=request.message)
+
+
+def _check_held(db: Database, repo: Repo, put: Put) -> None:
+    if put.entry.lfs and not objects.holds(db, repo, put.entry.sha256):
+        raise bad_request(
+            f"The LFS object {put.entry.sha256} of {put.path!r} has not been uploaded to this repo"
+        )
 
 
 def _apply_one(files: dict[str, Entry], operation: Put | Delete, head: str) -> None:

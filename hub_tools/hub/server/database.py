@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,18 @@ INSERT INTO discussions
     FROM refs JOIN commits USING (repo_id, oid) WHERE name LIKE 'refs/pr/%';
 """
 
+# Until here every object could be named by every repo; from here on a repo holds those that it names.
+_OBJECTS = """
+CREATE TABLE objects(
+    repo_id INTEGER NOT NULL REFERENCES repos ON DELETE CASCADE, sha256 TEXT NOT NULL,
+    PRIMARY KEY(repo_id, sha256)) WITHOUT ROWID;
+INSERT OR IGNORE INTO objects
+    SELECT repo_id, json_extract(entry.value, '$[2]') FROM commits, json_each(inflated(tree)) AS entry
+    WHERE json_extract(entry.value, '$[3]');
+"""
+
 # Each step leads from one version to the next; a new store takes all of them.
-_STEPS = (_FIRST, _DISCUSSIONS_AND_ACCESS)
+_STEPS = (_FIRST, _DISCUSSIONS_AND_ACCESS, _OBJECTS)
 SCHEMA_VERSION = len(_STEPS)
 
 
@@ -73,6 +84,7 @@ class Database:
             )
         if version < SCHEMA_VERSION:
             steps = "".join(_STEPS[version:])
+            self._connection().create_function("inflated", 1, lambda tree: zlib.decompress(tree).decode())
             script = f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
             self._connection().executescript(script)
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hub_tools.hub.server import commits, refs
+from hub_tools.hub.server import commits, objects, refs
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.trees import Tree, pack, unpack
 
@@ -32,7 +32,8 @@ def _history(db: Database, repo: Repo) -> Iterator[tuple[str, str, Tree]]:
 
 
 def every(db: Database, repo: Repo) -> list[LargeFile]:
-    """Every object that any commit of the repo names, the oldest first."""
+    """Every object that the repo holds and any of its commits names, the oldest first."""
+    present = objects.every(db, repo)
     held = {
         entry.sha256: ref
         for ref, oid in reversed(refs.every(db, repo))
@@ -41,13 +42,13 @@ def every(db: Database, repo: Repo) -> list[LargeFile]:
     found: dict[str, LargeFile] = {}
     for _, date, tree in _history(db, repo):
         for path, entry in tree.items():
-            if entry.lfs and entry.sha256 not in found:
+            if entry.lfs and entry.sha256 in present and entry.sha256 not in found:
                 ref = held.get(entry.sha256)
                 found[entry.sha256] = LargeFile(entry.sha256, path, entry.size, date, ref)
     return list(found.values())
 
 
-def erase(db: Database, repo: Repo, hashes: set[str]) -> None:
+def rewrite(db: Database, repo: Repo, hashes: set[str]) -> None:
     """Rewrite the history as if the objects had never been in it; commits from there on get other ids."""
     renamed: dict[str, str] = {}
     for oid, _, tree in list(_history(db, repo)):

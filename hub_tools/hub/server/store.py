@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
+from hub_tools.hub.server import objects
 from hub_tools.hub.server.accounts import Accounts
 from hub_tools.hub.server.blobs import BlobStore
 from hub_tools.hub.server.database import Database
@@ -40,3 +42,8 @@ class Store:
         self.id = self.db.constant("id", secrets.token_hex(16))
         self.xet_id = self.db.constant("xet", secrets.token_hex(16))
         self.signer = Signer(self.db.constant("secret", secrets.token_hex(32)))
+
+    def hold(self, repo_id: int, hashes: Iterable[str]) -> None:
+        """Let a repo hold objects whose bytes are stored."""
+        with self.db.write() as db:
+            objects.add(db, repo_id, hashes)

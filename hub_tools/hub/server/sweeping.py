@@ -52,11 +52,17 @@ def sweep(path: Path, dry_run: bool = False) -> Sweep:
 
 
 def named_contents(database: Database) -> set[str]:
-    """The sha256 of every file of every commit of every repo."""
+    """The sha256 of every file of every commit of every repo, but for those deleted for good."""
     with database.read() as db:
-        rows = db.execute("SELECT tree FROM commits")
+        held = set(db.execute("SELECT repo_id, sha256 FROM objects"))
+        rows = db.execute("SELECT repo_id, tree FROM commits")
         try:
-            return {entry.sha256 for (packed,) in rows for entry in unpack(bytes(packed)).values()}
+            return {
+                entry.sha256
+                for repo_id, packed in rows
+                for entry in unpack(bytes(packed)).values()
+                if not entry.lfs or (repo_id, entry.sha256) in held
+            }
         except (ValueError, TypeError, zlib.error) as error:
             raise HubServerError(
                 "The list of a commit's files is damaged; see: backforth hub fsck"

@@ -16,9 +16,9 @@ Json = dict[str, Any]
 
 
 def read_card(blobs: BlobStore, tree: Tree) -> str:
-    """The text of README.md; empty if there is none or it is no card at all (too long)."""
+    """The text of README.md; empty if there is none, or it is lost, or no card at all (too long)."""
     entry = tree.get("README.md")
-    if entry is None or entry.size > cards.MAX_CARD_BYTES:
+    if entry is None or entry.size > cards.MAX_CARD_BYTES or not blobs.has(entry.sha256):
         return ""
     return blobs.get(entry.sha256).decode("utf-8", "replace")
 

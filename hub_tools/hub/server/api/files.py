@@ -11,7 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from hub_tools.hub.server import commits, gating, model_files, refs
+from hub_tools.hub.server import commits, gating, model_files, objects, refs
 from hub_tools.hub.server.errors import HubError, entry_not_found
 from hub_tools.hub.server.http import Call, repo_not_found, route
 from hub_tools.hub.server.trees import Entry
@@ -73,8 +73,9 @@ def _file(call: Call, kind: str) -> Response:
         gating.require_access(db, call.viewer, repo)
         oid = refs.resolve(db, repo, revision)
         entry = commits.tree(db, repo, oid).get(path)
-    if entry is None:
-        raise entry_not_found(path, revision, oid)
+        if entry is None:
+            raise entry_not_found(path, revision, oid)
+        objects.require(db, repo, path, entry)
     headers = _headers(entry, oid)
     if headers["ETag"] in call.request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -115,7 +116,7 @@ def weights(call: Call) -> Response:
     with call.store.db.read() as db:
         repo = call.repo(db)
         gating.require_access(db, call.viewer, repo)
-        tree = commits.tree(db, repo, refs.resolve(db, repo, "main"))
+        tree = objects.readable(db, repo, commits.tree(db, repo, refs.resolve(db, repo, "main")))
     return JSONResponse(model_files.sharded(call.store.blobs, tree, call.part("path")))
 
 

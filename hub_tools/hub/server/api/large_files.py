@@ -7,9 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import gating, large_files
+from hub_tools.hub.server import gating, large_files, objects
 from hub_tools.hub.server.api.repositories import REPO, Kind
-from hub_tools.hub.server.errors import bad_request
 from hub_tools.hub.server.http import Call, find_repo, route
 
 PAGE_OF_FILES = 1000
@@ -58,26 +57,31 @@ def list_files(call: Call) -> Response:
 
 
 def erase(call: Call) -> Response:
-    """Erase objects from the history; their bytes go with the next garbage collection."""
+    """Erase objects, and the files that name them from the history unless that is to stay as it is.
+
+    Their bytes go with the next garbage collection.
+    """
     wanted = call.parse(_Batch).deletions
-    if not wanted.rewriteHistory:
-        raise bad_request("This Hub erases files only together with their history (rewriteHistory)")
     with call.store.db.write() as db:
-        large_files.erase(db, call.repo(db, "write"), set(wanted.sha))
+        repo = call.repo(db, "write")
+        objects.remove(db, repo, wanted.sha)
+        if wanted.rewriteHistory:
+            large_files.rewrite(db, repo, set(wanted.sha))
     return JSONResponse({})
 
 
 def duplicate(call: Call) -> Response:
     """Let another repo use this one's objects, which it need not upload then."""
     wanted = call.parse(_Duplication)
-    with call.store.db.read() as db:
+    asked = [file.sha256 for file in wanted.files]
+    with call.store.db.write() as db:
         repo = call.repo(db)
         gating.require_access(db, call.viewer, repo)
-        find_repo(db, call.viewer, wanted.target.type, wanted.target.name, "propose")
-        here = {file.sha256 for file in large_files.every(db, repo)}
-    asked = [file.sha256 for file in wanted.files]
+        target = find_repo(db, call.viewer, wanted.target.type, wanted.target.name, "propose")
+        here = [sha for sha in asked if objects.holds(db, repo, sha)]
+        objects.add(db, target.id, here)
     failed = [{"sha256": sha, "error": f"{repo.name} has no such file"} for sha in asked if sha not in here]
-    return JSONResponse({"success": [{"sha256": sha} for sha in asked if sha in here], "failed": failed})
+    return JSONResponse({"success": [{"sha256": sha} for sha in here], "failed": failed})
 
 
 ROUTES = [

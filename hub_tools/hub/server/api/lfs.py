@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -10,10 +10,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from hub_tools.hub.server import gating, large_files
+from hub_tools.hub.server import gating, objects
 from hub_tools.hub.server.api.files import BlobResponse
 from hub_tools.hub.server.errors import HubError, bad_request, too_large
 from hub_tools.hub.server.http import Call, receive, route, store_of
+from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.trees import MAX_SIZE
 
 MAX_FILE_BYTES = 50 * 10**9
@@ -54,27 +55,25 @@ def _batch(call: Call, kind: str) -> Response:
         repo = call.repo(db, "propose" if wanted.operation == "upload" else "read", kind)
         if wanted.operation == "download":
             gating.require_access(db, call.viewer, repo)
-            known = {file.sha256 for file in large_files.every(db, repo)}
-        else:
-            known = {item.oid for item in wanted.objects}
+        held = {item.oid for item in wanted.objects if objects.holds(db, repo, item.oid)}
     answer = {
         "transfer": "basic",
         "hash_algo": "sha256",
-        "objects": [_object(call, item, wanted.operation, item.oid in known) for item in wanted.objects],
+        "objects": [_object(call, repo, item, wanted.operation, item.oid in held) for item in wanted.objects],
     }
     return JSONResponse(answer, media_type="application/vnd.git-lfs+json")
 
 
-def _object(call: Call, item: _Object, operation: str, known: bool) -> dict[str, Any]:
+def _object(call: Call, repo: Repo, item: _Object, operation: str, held: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {"oid": item.oid, "size": item.size, "authenticated": True}
-    here = call.store.blobs.has(item.oid)
-    if operation == "download" and not (here and known):
+    here = held and call.store.blobs.has(item.oid)
+    if operation == "download" and not here:
         return answer | {"error": {"code": 404, "message": "Object does not exist"}}
     if operation == "upload" and item.size > MAX_FILE_BYTES:
         return answer | {"error": {"code": 413, "message": str(too_large("The file", MAX_FILE_BYTES))}}
     if operation == "upload" and here:
         return answer
-    ticket = call.store.signer.ticket(f"{operation}:{item.oid}:{item.size}", TICKET_SECONDS)
+    ticket = call.store.signer.ticket(f"{operation}:{item.oid}:{item.size}:{repo.id}", TICKET_SECONDS)
     action = {
         "href": f"{call.base}/_lfs/{item.oid}?ticket={ticket}",
         "header": {},
@@ -83,33 +82,40 @@ def _object(call: Call, item: _Object, operation: str, known: bool) -> dict[str,
     return answer | {"actions": {operation: action}}
 
 
-def _check_ticket(request: Request, operation: str) -> tuple[str, int]:
-    """The object and size that the address was signed for; raises 401 or 403."""
+class _Ticket(NamedTuple):
+    """What an address was signed for."""
+
+    oid: str
+    size: int
+    repo_id: int
+
+
+def _check_ticket(request: Request, operation: str) -> _Ticket:
+    """What the address was signed for; raises 401 or 403."""
     oid = request.path_params["oid"]
     scope = store_of(request).signer.scope(request.query_params.get("ticket", ""))
-    allowed, _, rest = scope.partition(":")
-    allowed_oid, _, size = rest.partition(":")
-    if (allowed, allowed_oid) != (operation, oid):
+    allowed, *rest = scope.split(":")
+    if allowed != operation or rest[:1] != [oid]:
         raise HubError(403, f"This address was not signed for the {operation} of {oid}")
-    return oid, int(size)
+    return _Ticket(oid, int(rest[1]), int(rest[2]))
 
 
 async def upload(request: Request) -> Response:
     """Receive one object, at most as long as announced, and keep it if its sha256 is right."""
-    oid, size = _check_ticket(request, "upload")
-    blobs = store_of(request).blobs
-    with blobs.receive(size) as incoming:
-        await receive(request, incoming, size, "The object")
-        if incoming.size != size:
-            raise bad_request(f"{size} bytes were announced, but {incoming.size} came")
-        await run_in_threadpool(blobs.keep, incoming, oid)
+    ticket, store = _check_ticket(request, "upload"), store_of(request)
+    with store.blobs.receive(ticket.size) as incoming:
+        await receive(request, incoming, ticket.size, "The object")
+        if incoming.size != ticket.size:
+            raise bad_request(f"{ticket.size} bytes were announced, but {incoming.size} came")
+        await run_in_threadpool(store.blobs.keep, incoming, ticket.oid)
+    await run_in_threadpool(store.hold, ticket.repo_id, [ticket.oid])
     return Response()
 
 
 async def download(request: Request) -> Response:
     """Send one object."""
-    oid, _ = _check_ticket(request, "download")
-    return BlobResponse(store_of(request).blobs.path(oid), media_type="application/octet-stream")
+    ticket = _check_ticket(request, "download")
+    return BlobResponse(store_of(request).blobs.path(ticket.oid), media_type="application/octet-stream")
 
 
 ROUTES = [

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import commits, model_files, refs, repos, wire
+from hub_tools.hub.server import commits, model_files, objects, refs, repos, wire
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
@@ -63,10 +63,11 @@ def info(call: Call) -> Response:
         repo = call.repo(db)
         answer = wire.repo_json(db, call.store.blobs, repo, call.part("rev") or "main")
         tree = commits.tree(db, repo, answer["sha"])
+        present = objects.readable(db, repo, tree)
     answer["siblings"] = wire.siblings_json(tree, blobs=call.flag("blobs"))
     fields = call.listed("expand")
     if repo.kind == "model" and (not fields or {"safetensors", "config"} & set(fields)):
-        answer |= model_files.facts(call.store.blobs, tree)
+        answer |= model_files.facts(call.store.blobs, present)
     return JSONResponse(wire.pick(answer, fields))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import commits, gating, refs, repos
+from hub_tools.hub.server import commits, gating, objects, refs, repos
 from hub_tools.hub.server.api.upload import GITATTRIBUTES
 from hub_tools.hub.server.errors import HubError
 from hub_tools.hub.server.http import Call, find_repo, route
@@ -130,6 +130,7 @@ def duplicate(call: Call) -> Response:
             )
         commits.copy_all(db, source, repo)
         refs.copy_all(db, source, repo)
+        objects.copy_all(db, source, repo)
     return JSONResponse({"url": url})
 
 

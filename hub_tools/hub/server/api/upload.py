@@ -82,7 +82,7 @@ def preupload(call: Call) -> Response:
 
 def _ignored(blobs: BlobStore, tree: Tree) -> GitIgnoreSpec:
     entry = tree.get(".gitignore")
-    if entry is None or entry.size > MAX_GITIGNORE_BYTES:
+    if entry is None or entry.size > MAX_GITIGNORE_BYTES or not blobs.has(entry.sha256):
         return _patterns("")
     return _patterns(blobs.get(entry.sha256).decode("utf-8", "replace"))
 

@@ -18,14 +18,15 @@ from hub_tools.hub.server.xet import shard
 MAX_XORB_BYTES = 128 << 20
 MAX_SHARD_BYTES = 128 << 20
 TOKEN_SECONDS = 3600
+_SCOPE = "xet:write:"
 
 
 def write_token(call: Call) -> Response:
     """Give a writer of the repo the address of the storage and a short-lived token for it."""
     with call.store.db.read() as db:
-        call.repo(db, "propose")
+        repo = call.repo(db, "propose")
     expires = int(time.time()) + TOKEN_SECONDS
-    token = call.store.signer.ticket("xet:write", TOKEN_SECONDS)
+    token = call.store.signer.ticket(f"{_SCOPE}{repo.id}", TOKEN_SECONDS)
     # Clients remember by address what a storage holds, so the address must never be that of another store.
     address = f"{call.base}/_cas/{call.store.xet_id}"
     headers = {
@@ -36,13 +37,16 @@ def write_token(call: Call) -> Response:
     return JSONResponse({"accessToken": token, "exp": expires, "casUrl": address}, headers=headers)
 
 
-def _check_token(request: Request) -> None:
+def _check_token(request: Request) -> int:
+    """The number of the repo that the token lets upload to; raises 401, 403 or 404."""
     store = store_of(request)
     if request.path_params["store"] != store.xet_id:
         raise HubError(404, "This storage belongs to another store")
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
-    if store.signer.scope(token) != "xet:write":
+    scope = store.signer.scope(token)
+    if not scope.startswith(_SCOPE):
         raise HubError(403, "This token is not meant for uploads")
+    return int(scope.removeprefix(_SCOPE))
 
 
 async def upload_xorb(request: Request) -> Response:
@@ -63,10 +67,11 @@ async def upload_xorb(request: Request) -> Response:
 
 async def upload_shard(request: Request) -> Response:
     """Turn the files that a shard describes into whole files, which a commit can then name."""
-    _check_token(request)
+    repo_id, store = _check_token(request), store_of(request)
     body = b"".join([piece async for piece in limited(request, MAX_SHARD_BYTES, "The shard")])
-    added = await run_in_threadpool(shard.ingest, store_of(request).blobs, body, MAX_FILE_BYTES)
-    return JSONResponse({"result": int(added > 0)})
+    hashes = await run_in_threadpool(shard.ingest, store.blobs, body, MAX_FILE_BYTES)
+    await run_in_threadpool(store.hold, repo_id, hashes)
+    return JSONResponse({"result": int(bool(hashes))})
 
 
 ROUTES = [

@@ -43,7 +43,7 @@ def card_page(visit: Visit) -> Response:
         labels=_labels(metadata),
         body=body.strip(),
         html=rendered(body, "", visit.at("resolve"), visit.at("blob")),
-        tables=tables(metadata, visit.tree),
+        tables=tables(metadata, visit.readable),
     )
 
 

@@ -56,7 +56,7 @@ def _tables(visit: Visit) -> list[Table]:
     """All tables of the revision, for those who may look inside."""
     visit.require_access()
     metadata, _ = read_metadata(wire.read_card(visit.call.store.blobs, visit.tree))
-    return tables(metadata, visit.tree)
+    return tables(metadata, visit.readable)
 
 
 def _chosen(visit: Visit, found: list[Table]) -> Table | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
-from hub_tools.hub.server import commits, gating, refs
+from hub_tools.hub.server import commits, gating, objects, refs
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import HubError, entry_not_found
 from hub_tools.hub.server.http import Call
@@ -50,6 +50,11 @@ class Visit:
         return commits.tree(self.db, self.repo, self.oid)
 
     @cached_property
+    def readable(self) -> Tree:
+        """The files that have not been deleted for good from all revisions."""
+        return objects.readable(self.db, self.repo, self.tree)
+
+    @cached_property
     def commit(self) -> Commit:
         """The commit that the revision stands for."""
         return commits.get(self.db, self.repo, self.oid)
@@ -81,6 +86,7 @@ class Visit:
         """A file; raises 404."""
         if path not in self.tree:
             raise entry_not_found(path, self.revision, self.oid)
+        objects.require(self.db, self.repo, path, self.tree[path])
         return self.tree[path]
 
     def query(self, name: str) -> str:

@@ -74,11 +74,14 @@ def _segment(record: bytes) -> Segment:
     return Segment(xet_hash(record[:32]), size, first, end)
 
 
-def ingest(blobs: BlobStore, data: bytes, limit: int) -> int:
-    """Put the shard's files together from their chunks and store them whole; returns how many."""
+def ingest(blobs: BlobStore, data: bytes, limit: int) -> list[str]:
+    """Put the shard's files together from their chunks and store them whole; returns their sha256.
+
+    Also a file that is stored already is put together: only that proves that its sender has it.
+    """
     assembler = _Assembler(blobs, limit)
     try:
-        return sum(assembler.assemble(file) for file in files(data))
+        return [assembler.assemble(file) for file in files(data)]
     finally:
         assembler.close()
 
@@ -106,9 +109,7 @@ class _Assembler:
         self._open = (name, Xorb(path))
         return self._open[1]
 
-    def assemble(self, file: File) -> int:
-        if file.sha256 and self._blobs.has(file.sha256):
-            return 0
+    def assemble(self, file: File) -> str:
         with self._blobs.receive(self._limit) as incoming:
             for segment in file.segments:
                 before = incoming.size
@@ -117,5 +118,4 @@ class _Assembler:
                     incoming.write(xorb.chunk(index))
                 if incoming.size - before != segment.size:
                     raise bad_request("A segment of the shard does not have the length it states")
-            self._blobs.keep(incoming, file.sha256)
-        return 1
+            return self._blobs.keep(incoming, file.sha256)
