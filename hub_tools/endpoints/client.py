@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 
 import aiohttp
 
+from hub_tools.encoding import decode, encode
 from hub_tools.endpoints.failures import (
     EndpointError,
     GenerationFailed,
@@ -70,10 +70,10 @@ class EndpointClient:
             status, answer = await self._get("/info")
             if status == 200:
                 with contextlib.suppress(*UNREADABLE):
-                    return tgi_info(json.loads(answer))
+                    return tgi_info(decode(answer))
             status, answer = await self._get("/v1/models")
             if status == 200:
-                return openai_info(json.loads(answer))
+                return openai_info(decode(answer))
         except EndpointError as error:
             raise EndpointDown(f"{self.url} does not answer as an endpoint: {error}") from error
         except UNREADABLE as error:
@@ -101,7 +101,7 @@ class EndpointClient:
         if status != 200:
             _raise(self.url, status, headers, content)
         try:
-            return Reply(request.read(json.loads(content), headers), _queued(headers))
+            return Reply(request.read(decode(content), headers), _queued(headers))
         except UNREADABLE as error:
             what = f"an answer that cannot be read ({_short(error)})"
             raise Unfinished(f"{self.url} sent {what}: {_message(content)[:SHOWN]}") from error
@@ -111,13 +111,13 @@ class EndpointClient:
         not tell.
         """
         for route in self._tokenizers:
-            body = {**json.loads(request.content), "inputs": request.text, "content": request.text}
+            body = {**decode(request.content), "inputs": request.text, "content": request.text}
             try:
-                status, _, content = await self._send("POST", route, self._brief, json.dumps(body).encode())
+                status, _, content = await self._send("POST", route, self._brief, encode(body))
                 if status in NOT_AN_ENDPOINT:
                     self._tokenizers = tuple(other for other in self._tokenizers if other != route)
                 if status == 200:
-                    return _count(json.loads(content))
+                    return _count(decode(content))
             except (EndpointError, *UNREADABLE):
                 continue
         return None
@@ -177,7 +177,7 @@ def _message(content: bytes) -> str:
     """Return what the server says of an error, in one line that is safe to print."""
     text = content.decode("utf-8", "replace")
     try:
-        error = json.loads(text)["error"]
+        error = decode(text)["error"]
         text = str(error["message"] if isinstance(error, dict) else error)
     except UNREADABLE:
         pass

@@ -153,28 +153,42 @@ class Pool:
     def _release(self, replica: Replica) -> None:
         replica.in_flight -= 1
         self._in_flight -= 1
-        self._hand_out()
+        if self._again or self._most is not None or not self._offer(replica):
+            self._hand_out()
+        else:
+            self._mind_hunger()
 
     def _hand_out(self) -> None:
         """Give every free place to who waits for one: the least loaded first."""
         if self._fresh or self._again:
             for replica in sorted(self.replicas, key=lambda replica: replica.load):
-                while self._has_room(replica) and (waiter := self._next(replica)):
-                    if waiter.place.cancelled():
-                        continue
-                    replica.in_flight += 1
-                    self._in_flight += 1
-                    waiter.place.set_result(replica)
+                self._offer(replica)
+        self._mind_hunger()
+
+    def _offer(self, replica: Replica) -> bool:
+        """Give the free places of one replica to who waits; whether there was any."""
+        room = replica.free
+        if self._most is not None:
+            room = min(room, self._most - self._in_flight)
+        offered = room > 0
+        while room > 0 and (waiter := self._next(replica)):
+            if not waiter.place.cancelled():
+                replica.in_flight += 1
+                self._in_flight += 1
+                room -= 1
+                waiter.place.set_result(replica)
+        return offered
+
+    def _mind_hunger(self) -> None:
         if len(self._fresh) < AHEAD or self.stopped:
             self._hungry.set()
         else:
             self._hungry.clear()
 
-    def _has_room(self, replica: Replica) -> bool:
-        return replica.free > 0 and (self._most is None or self._in_flight < self._most)
-
     def _next(self, replica: Replica) -> Waiter | None:
         """Take out who is next for a place there: what failed once goes first, and elsewhere if it can."""
+        if not self._again:
+            return self._fresh.popleft() if self._fresh else None
         others = [other for other in self.replicas if other.open and other is not replica]
         for waiter in self._again:
             if waiter.avoids is not replica or not others:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from hub_tools.encoding import encode
 from hub_tools.records import Messages
 
 UNFINISHED = (None, "abort", "error")  # what vLLM and SGLang call an answer that the server broke off
@@ -78,7 +78,7 @@ class ChatRequest:
     content: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "content", _content(self.body()))
+        object.__setattr__(self, "content", encode(self.body()))
 
     @property
     def text(self) -> str:
@@ -101,9 +101,9 @@ class ChatRequest:
             body["stop"] = list(self.stop)
         return body
 
-    def key(self, model_sha: str) -> str:
+    def key(self, model_sha: str) -> bytes:
         """Return the journal's key: sha256 over the request and the revision of the model that answers it."""
-        return hashlib.sha256(self.content + model_sha.encode()).hexdigest()
+        return hashlib.sha256(self.content + model_sha.encode()).digest()
 
     def read(self, answer: Any, headers: Mapping[str, str]) -> Completion:
         """Read an answer in OpenAI's shape, as TGI, vLLM, SGLang and llama.cpp give it."""
@@ -138,7 +138,7 @@ class GenerateRequest:
     content: bytes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "content", _content(self.body()))
+        object.__setattr__(self, "content", encode(self.body()))
 
     @property
     def text(self) -> str:
@@ -213,10 +213,6 @@ def openai_info(answer: Mapping[str, Any]) -> Info:
 def _limit(value: Any) -> int | None:
     """Return a server's limit; None where it names none that can be kept."""
     return value if isinstance(value, int) and value > 0 else None
-
-
-def _content(body: Mapping[str, Any]) -> bytes:
-    return json.dumps(body, sort_keys=True).encode()
 
 
 def _text(value: Any) -> str:

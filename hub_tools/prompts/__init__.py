@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import BaseLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateError
@@ -31,6 +32,8 @@ class Prompts:
             lstrip_blocks=True,
             auto_reload=False,  # a run renders the templates that it began with
         )
+        self._template = cache(lambda name: self._environment.get_template(f"{name}.jinja"))
+        self._environment.globals.clear()  # texts are all that a prompt has use for; it is faster, too
 
     def render(self, name: str, **variables: str) -> str:
         """Fill template `name` with texts; surrounding blank space is cut.
@@ -39,7 +42,7 @@ class Prompts:
             RecipeError: there is no such template, or it is broken.
         """
         try:
-            return self._environment.get_template(f"{name}.jinja").render(variables).strip()
+            return self._template(name).render(variables).strip()
         except Exception as error:  # a template may calculate, and so fail in any way
             raise RecipeError(f"prompt {name}.jinja: {type(error).__name__}: {error}") from error
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from hub_tools.records import Messages, Rewritten, Scored
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Input, Reject, Render, carry, stage
 
-MARKED = re.compile(r"\[RES\](.*?)\[/RES\]", re.DOTALL)
+START, END = "[RES]", "[/RES]"
 LEFTOVER = re.compile(r"\[/?RES\]")
 
 
@@ -54,8 +54,13 @@ def rewrite(config: RewriteConfig, render: Render) -> Ask[Scored, Rewritten]:
 
 
 def _response(text: str) -> str | None:
-    found = MARKED.findall(text)
-    return LEFTOVER.sub("", found[-1]).strip() if found else None
+    """Return what stands between the last two marks that belong together; plain searches, since a million
+    answers are read twice.
+    """
+    found, at = None, 0
+    while (start := text.find(START, at)) >= 0 and (end := text.find(END, start)) >= 0:
+        found, at = text[start + len(START) : end], end + len(END)
+    return None if found is None else LEFTOVER.sub("", found).strip()
 
 
 def finish(answer: Answer, row: Scored, text: str | None, room: int) -> Rewritten | Reject:

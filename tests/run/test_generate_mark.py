@@ -29,7 +29,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(journal: Journal) -> None:
-    asyncio.run(journal.put("some answer", {"text": "x"}))
+    asyncio.run(journal.put(b"some answer", {"text": "x"}))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

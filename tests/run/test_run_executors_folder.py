@@ -57,13 +57,13 @@ def test_a_folder_without_a_job_is_named(folder: Folder) -> None:
 def test_a_journal_is_saved_while_it_is_written(tmp_path: Path) -> None:
     folder, path = Folder(f"memory://{tmp_path}"), tmp_path / "journal"
     journal = Journal(path)
-    asyncio.run(journal.put("key", {"text": "answer"}))
+    asyncio.run(journal.put(b"key", {"text": "answer"}))
     with saved(folder, path, "journals/j", every=0.01):
         wait_until(lambda: folder.read("journals/j"))
-        asyncio.run(journal.put("other", {"text": "more"}))
+        asyncio.run(journal.put(b"other", {"text": "more"}))
         time.sleep(0.05)
     journal.close()
     copy = folder.fetch("journals/j", tmp_path / "copy")
     with closing(sqlite3.connect(copy)) as found:
         answers = dict(found.execute("SELECT key, value FROM answers"))
-    assert json.loads(answers["key"]) == {"text": "answer"}
+    assert json.loads(answers[b"key"]) == {"text": "answer"}

@@ -98,7 +98,7 @@ def test_a_journal_that_is_no_database_is_named(tmp_path: Path) -> None:
 def test_an_answer_is_on_disk_when_put_returns(tmp_path: Path) -> None:
     async def put() -> list[tuple[Any, ...]]:
         journal = Journal(tmp_path / "j")
-        await asyncio.gather(*(journal.put(f"k{n}", {"n": n}) for n in range(50)))
+        await asyncio.gather(*(journal.put(b"%d" % n, {"n": n}) for n in range(50)))
         reader = sqlite3.connect(f"file:{tmp_path / 'j'}?mode=ro", uri=True)
         return reader.execute("SELECT key FROM answers").fetchall()
 

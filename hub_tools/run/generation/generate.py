@@ -5,12 +5,14 @@ order.
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Generator as Steps
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 from hub_tools.endpoints.client import EndpointClient
@@ -28,7 +30,8 @@ from hub_tools.stages.registry import Answer, Ask, AskConfig, Reject, Tick, reje
 
 UNANSWERED = ("refused", "too_long", "failed")  # what the journal may hold in place of an answer
 ASKED_AGAIN = ("too_long", "failed")  # by the next run, since the endpoint may have changed
-BREATH = 64  # rows that the journal knows are read before anything else gets its turn
+BREATH = 64  # rows that are looked up in the journal at once, and read before anything else gets its turn
+COLLECTED_AFTER = (50_000, 20, 100)  # new objects, and what the older generations make of that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +85,7 @@ class Open(NamedTuple):
     """A request that is to be sent, and its key in the journal."""
 
     request: ChatRequest
-    key: str
+    key: bytes
 
 
 Talk = Steps[ChatRequest, Mapping[str, Any] | None, Settled]
@@ -115,7 +118,7 @@ class Generator:
         async def settle(position: int, talk: Talk, found: Open | Settled) -> None:
             try:
                 while isinstance(found, Open):
-                    found = self._go_on(talk, await self._entry(*found, pool))
+                    found = self._follow(talk, found, await self._entry(*found, pool))
                 tick(1, rejected=isinstance(found.outcome, Rejected))
                 if mark:
                     mark.settle(position, final=not _asked_again(found.outcome))
@@ -124,12 +127,10 @@ class Generator:
             except BackforthError as error:
                 pool.stop(error)
 
-        async with self.asked.pool() as pool, asyncio.TaskGroup() as crew:
-            for number, (position, row) in enumerate(
-                zip(mark.positions() if mark else count(), rows, strict=False)
-            ):
-                talk = self._talk(row, Spent())
-                found = self._go_on(talk, None, not_final=ASKED_AGAIN)
+        async with collected_seldom(), self.asked.pool() as pool, asyncio.TaskGroup() as crew:
+            positions = mark.positions() if mark else count()
+            begun = zip(positions, self._begun(rows, Spent(), not_final=ASKED_AGAIN), strict=False)
+            for number, (position, (talk, found)) in enumerate(begun):
                 if isinstance(found, Open):
                     crew.create_task(settle(position, talk, found))
                     await pool.hungry()
@@ -146,26 +147,37 @@ class Generator:
 
     def outcomes(self, rows: Iterable[Row]) -> Iterator[Row | Rejected]:
         """Yield each row's outcome, in order, from the journal alone."""
-        for row in rows:
-            found = self._go_on(self._talk(row, self.spent), None)
+        for _, found in self._begun(rows, self.spent):
             if isinstance(found, Open):
-                raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
+                raise BackforthError(f"the journal lost the answer under {found.key.hex()}; run again")
             yield found.outcome
 
-    def _go_on(
-        self, talk: Talk, entry: Mapping[str, Any] | None, not_final: Sequence[str] = ()
+    def _begun(
+        self, rows: Iterable[Row], spent: Spent, not_final: Sequence[str] = ()
+    ) -> Iterator[tuple[Talk, Open | Settled]]:
+        """Begin each row's talk, and lead it as far as the journal knows, which is asked of many at once."""
+        rows = iter(rows)
+        while group := [self._talk(row, spent) for row in islice(rows, BREATH)]:
+            first = [self._open(next(talk)) for talk in group]
+            known = self.journal.get([asked.key for asked in first])
+            for talk, asked in zip(group, first, strict=True):
+                yield talk, self._follow(talk, asked, known.get(asked.key), not_final)
+
+    def _follow(
+        self, talk: Talk, asked: Open, entry: Mapping[str, Any] | None, not_final: Sequence[str] = ()
     ) -> Open | Settled:
-        """Lead a talk on through all that the journal knows: to its end, or to a request to send."""
+        """Lead a talk on through all that is known: to its end, or to a request to send."""
         try:
-            while True:
-                request = talk.send(entry)
-                key = request.key(self.asked.sha)
-                entry = self.journal.get(key)
-                if entry is None or not entry.keys().isdisjoint(not_final):
-                    return Open(request, key)
+            while entry is not None and entry.keys().isdisjoint(not_final):
+                asked = self._open(talk.send(entry))
+                entry = self.journal.get([asked.key]).get(asked.key)
         except StopIteration as end:
             settled: Settled = end.value
             return settled
+        return asked
+
+    def _open(self, request: ChatRequest) -> Open:
+        return Open(request, request.key(self.asked.sha))
 
     def _talk(self, row: Row, spent: Spent) -> Talk:
         """Yield the requests that a row needs, take in what came of each, and return the row's outcome.
@@ -208,7 +220,7 @@ class Generator:
             extra=self.ask.request,
         )
 
-    async def _entry(self, request: ChatRequest, key: str, pool: Pool) -> Mapping[str, Any]:
+    async def _entry(self, request: ChatRequest, key: bytes, pool: Pool) -> Mapping[str, Any]:
         """Send a request until it is answered or beyond hope, and journal what came of it."""
 
         async def job(replica: Replica) -> Mapping[str, Any]:
@@ -243,6 +255,21 @@ class Generator:
             completion_tokens=completion.completion_tokens,
             prompt_sha256=hashlib.sha256(prompt.encode()).hexdigest(),
         )
+
+
+@asynccontextmanager
+async def collected_seldom() -> AsyncIterator[None]:
+    """Let the cyclic collector look seldom: hundreds of rows in flight are many objects that all end by
+    themselves, and looking through them again and again costs a fifth of the CPU time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*COLLECTED_AFTER)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
 
 
 async def _sent(request: ChatRequest, replica: Replica) -> Mapping[str, Any]:
