@@ -34,6 +34,19 @@ def test_insides_of_a_gated_repo_are_for_those_let_in(hub):
         assert "4,321" not in opened(hub, f"/datasets/{name}{path}", token="")
 
 
+def test_labels_lead_to_the_repos_that_the_viewer_may_see(hub):
+    source, _ = dataset(hub, {"a.txt": b"x"})
+    card = f"---\nsource_datasets: [{source}, demo/none]\ntags: [{source}]\n---\n# Made of others\n"
+    name, _ = dataset(hub, {"README.md": card.encode()})
+    link = f'<a class="chip" href="/datasets/{source}">{source}</a>'
+    html = opened(hub, f"/datasets/{name}", token="")
+    assert html.count(link) == 1
+    assert '<span class="chip">demo/none</span>' in html
+    hub.api().update_repo_settings(source, repo_type="dataset", visibility="private")
+    assert link not in opened(hub, f"/datasets/{name}", token="")
+    assert link in opened(hub, f"/datasets/{name}")
+
+
 def test_moved_repo_leads_to_its_new_pages(hub):
     name, _ = dataset(hub, {"a.txt": b"x"})
     hub.api().move_repo(name, f"{name}-new", repo_type="dataset")

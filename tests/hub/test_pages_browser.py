@@ -119,7 +119,7 @@ def test_everything_can_be_clicked_through(open_page, published):
     tab.get_by_role("link", name="Files").click()
     tab.get_by_role("link", name="recipe.yaml").click()
     assert "temperature: 0.9" in tab.get_by_role("region", name="Contents").inner_text()
-    tab.get_by_label("Revision").select_option("v1")
+    tab.get_by_label("Revision", exact=True).select_option("v1")
     tab.get_by_role("button", name="Show").click()
     assert "temperature: 0.7" in tab.get_by_role("region", name="Contents").inner_text()
     tab.get_by_role("link", name="Commits").click()

@@ -7,7 +7,8 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from hub_tools.hub.server import cards, wire
+from hub_tools.hub.server import cards, repos, wire
+from hub_tools.hub.server.http import may_see
 from hub_tools.hub.server.pages.markdown import rendered
 from hub_tools.hub.server.pages.render import href
 from hub_tools.hub.server.pages.tables import tables
@@ -27,6 +28,8 @@ _LABELS = (
     ("source_datasets", "Sources"),
     ("tags", "Tags"),
 )
+# Labels that are names of repos, of this kind.
+_NAMED = {"base_model": "model", "datasets": "dataset", "source_datasets": "dataset"}
 _MAX_LABELS = 40
 
 
@@ -40,7 +43,7 @@ def card_page(visit: Visit) -> Response:
         tab="card",
         head=head,
         problem=problem,
-        labels=_labels(metadata),
+        labels=_labels(visit, metadata),
         body=body.strip(),
         html=rendered(body, "", visit.at("resolve"), visit.at("blob")),
         tables=tables(metadata, visit.readable),
@@ -55,15 +58,24 @@ def read_metadata(card: str) -> tuple[Mapping[str, Any], str]:
         return {}, str(error)
 
 
-def _labels(metadata: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+def _labels(visit: Visit, metadata: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """What the card says of itself by title: texts, each with the address of the repo that it names."""
     found = []
     for key, title in _LABELS:
         value = metadata.get(key)
         values = value if isinstance(value, list) else [value]
         texts = [str(item) for item in values if isinstance(item, (str, int, float)) and item != ""]
         if texts:
-            found.append((title, texts[:_MAX_LABELS]))
+            found.append((title, [(text, _link(visit, key, text)) for text in texts[:_MAX_LABELS]]))
     return found
+
+
+def _link(visit: Visit, key: str, name: str) -> str:
+    """The address of a repo that a label names; empty for other labels, and for what is not to be seen."""
+    if key not in _NAMED:
+        return ""
+    repo = repos.get(visit.db, _NAMED[key], name.partition("@")[0])
+    return repo.web_path if repo and may_see(visit.call.viewer, repo) else ""
 
 
 def go(visit: Visit) -> Response:
