@@ -254,6 +254,9 @@ def _explain(model: type[BaseModel], key: str, error: Any) -> str:
 
 
 def _suggest(key: str, model: type[BaseModel]) -> str:
+    elsewhere: Mapping[str, str] = getattr(model, "elsewhere", {})  # what other programs call its settings
+    if key in elsewhere:
+        return f"; here it is {elsewhere[key]}"
     names = list(model.model_fields)
     close = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"

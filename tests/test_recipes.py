@@ -66,7 +66,15 @@ def test_nodes_come_in_file_order_and_after_what_they_read(tmp_path: Path) -> No
             "{seed: {source: x}, train-final: {repo: x, reads: {pairs: a/b, base: seed}}}",
             "makes rows and no model",
         ),
-        ("{train-final: {reads: {pairs: a/b, base: a/model}}}", "tells no size"),
+        (
+            "{train-final: {reads: {pairs: a/b, base: a/m-1b}}, "
+            "z: {stage: train-final, reads: {pairs: a/b, base: train-final}}}",
+            "its base has no repo of its own",
+        ),
+        (
+            "{train-final: {reads: {pairs: a/b, base: a/m-1b}, warmup_ratio: 0.1}}",
+            "warmup_ratio is no setting; here it is warmup",
+        ),
         ("{seed: {source: x, reads: {y: z}}}", "stages.seed.reads.y: the stage seed reads nothing"),
         (
             "{train-final: {reads: {pairs: a/b, base: a/m-1b}, merge: true, method: full}}",

@@ -44,11 +44,21 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
     try:
         if hasattr(AutoConfig.from_pretrained(path), "attention_dropout"):
             options["attention_dropout"] = settings.attention_dropout
-        model = AutoModelForCausalLM.from_pretrained(
-            path, attn_implementation=settings.attention, use_safetensors=True, **options
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            path,
+            attn_implementation=settings.attention,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise TrainingError(f"the base model does not load: {one_line(error)}") from error
+        other = "; set attention to sdpa" if settings.attention.startswith("flash") else ""
+        raise TrainingError(f"the base model does not load: {one_line(error)}{other}") from error
+    if absent := loaded["missing_keys"]:
+        raise TrainingError(
+            f"the base model lacks {min(absent)}, {len(absent)} tensors in all, which would begin at random; "
+            "is its config.json that of its weights?"
+        )
     if settings.method == "qlora":
         _keep_layout(model)
     return model

@@ -25,6 +25,8 @@ TOKENIZER_FILES = (
     "chat_template.jinja",
 )
 BASE_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+# All that is needed of a base; many repos hold the same weights in other formats, too.
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")
 
 
 @dataclass(frozen=True, slots=True)

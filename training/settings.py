@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from training.errors import TrainingError
+from training.names import ELSEWHERE
 
 Method = Literal["full", "lora", "qlora"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
@@ -15,10 +18,13 @@ Sharding = Literal["ddp", "fsdp2", "zero3"]
 # Adapters start at zero and need far larger steps than weights that were pretrained.
 LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
 MICRO_BATCHES = {"cpu": 2, "cuda": 8}
+GENERATION_TAGS = re.compile(r"{%-?\s*(end)?generation\s*-?%}")  # of transformers, not of Jinja
 
 
 class TrainSettings(BaseModel, extra="forbid", frozen=True):
     """Settings of one supervised training; the defaults are the paper's where it names a value."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = ELSEWHERE
 
     method: Method = Field(
         "qlora",
@@ -147,6 +153,25 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         description="Where the losses are drawn while it trains: trackio (pip install trackio) keeps them on "
         "this machine; in no fingerprint.",
     )
+
+    @field_validator("lora_targets", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """Take names with commas between them, as a command line has them, for a list."""
+        if isinstance(value, str) and value != "all-linear":
+            return [name.strip() for name in value.split(",")]
+        return value
+
+    @field_validator("chat_template")
+    @classmethod
+    def _parsed(cls, value: str | None) -> str | None:
+        from jinja2 import Environment, TemplateSyntaxError
+
+        try:
+            Environment(extensions=["jinja2.ext.loopcontrols"]).parse(GENERATION_TAGS.sub("", value or ""))  # noqa: S701
+        except TemplateSyntaxError as error:
+            raise ValueError(f"line {error.lineno} is no Jinja: {error.message}") from error
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

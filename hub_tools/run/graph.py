@@ -200,21 +200,22 @@ def _check_model(recipe: Recipe, where: str, reading: Reading, nodes: Mapping[st
 def _repo(
     recipe: Recipe, name: str, stage: Stage, reads: Mapping[str, Reading], wiring: Mapping[str, Any]
 ) -> str:
-    """Name the repo: `{name}-{stage's word for it}` and, for a trained model, its base's size."""
+    """Name the repo: `{name}-{stage's word for it}` and, for a model, its base's size or else name."""
     if "repo" in wiring:
         return f"{recipe.file.namespace}/{wiring['repo']}"
     suffix = stage.repo + name.removeprefix(stage.name) if name.startswith(stage.name) else name
     if stage.writes == MODEL:
-        suffix += f"-{_size(recipe, name, reads)}"
+        suffix += f"-{_base_word(recipe, name, reads)}"
     return f"{recipe.file.namespace}/{recipe.file.name}-{suffix}"
 
 
-def _size(recipe: Recipe, name: str, reads: Mapping[str, Reading]) -> str:
+def _base_word(recipe: Recipe, name: str, reads: Mapping[str, Reading]) -> str:
     base = reads.get("base")
     repo = (base.repo or (recipe.file.stages.get(base.node or "") or {}).get("repo") or "") if base else ""
-    found = SIZE.search(str(repo).rpartition("/")[2])
-    if not found:
+    word = str(repo).rpartition("/")[2]
+    if not word:
         raise RecipeError(
-            f"{recipe.where}: stages.{name}: the base's name {repo!r} tells no size; set `repo:` yourself"
+            f"{recipe.where}: stages.{name}: its base has no repo of its own; set `repo:` yourself"
         )
-    return found[1].lower()
+    found = SIZE.search(word)
+    return (found[1] if found else word).lower()

@@ -63,6 +63,29 @@ def _check_base(run: Run, node: Node, base: Ref) -> None:
             f"max_length is {longest}, but {base.repo} has positions for {positions} tokens; set max_length "
             f"to {positions} or less (longer pairs are cut, and counted)"
         )
+    _check_files(run, node.config, base)
+
+
+def _check_files(run: Run, config: TrainSettings, base: Ref) -> None:
+    """Refuse a base without safetensors, without a tokenizer, or without any chat template."""
+    names = run.hub.names(base)
+    if not any(name.endswith(".safetensors") for name in names):
+        raise DataError(
+            f"--base: {base.name} has no weights in safetensors, and pickled ones can run code; name a repo "
+            "that has, or save it anew with save_pretrained"
+        )
+    if not {"tokenizer.json", "tokenizer.model", "vocab.json"} & set(names):
+        raise DataError(
+            f"--base: {base.name} has no tokenizer; copy that of the model it was made from there"
+        )
+    if config.chat_template is not None or "chat_template.jinja" in names:
+        return
+    tokenizer = run.hub.read_json(base, "tokenizer_config.json") or {}
+    if not tokenizer.get("chat_template"):
+        raise DataError(
+            f"--base: {base.name} has no chat template; set chat_template, with CONFIG= or --config: that of "
+            "Llama-2 is in training/configs/paper-7b-qlora.yaml"
+        )
 
 
 def _check_rows(run: Run, node: Node, refs: Mapping[str, Ref]) -> None:

@@ -12,33 +12,9 @@ import yaml
 
 from hub_tools.errors import RecipeError
 from hub_tools.recipe import HubSection, Recipe
+from training.names import ELSEWHERE
 
 ROLES = ("backward", "forward", "final")
-# What TRL, PEFT and transformers call things, now or in earlier versions, and what they are called here.
-NAMES = {
-    "max_seq_length": "max_length",
-    "max_steps": "steps",
-    "num_train_epochs": "steps",
-    "per_device_train_batch_size": "micro_batch",
-    "gradient_accumulation_steps": "batch_size, the pairs of a whole step",
-    "lr_scheduler_type": "scheduler",
-    "warmup_ratio": "warmup",
-    "warmup_steps": "warmup, a share of the steps",
-    "eval_strategy": "eval_steps",
-    "evaluation_strategy": "eval_steps",
-    "activation_checkpointing": "gradient_checkpointing",
-    "dtype": "weights",
-    "torch_dtype": "weights",
-    "attn_implementation": "attention",
-    "use_peft": "method: lora",
-    "load_in_4bit": "method: qlora",
-    "lora_r": "lora_rank",
-    "lora_target_modules": "lora_targets",
-    "target_modules": "lora_targets",
-    "report_to": "tracker",
-    "model_name_or_path": "--base",
-    "dataset_name": "--dataset",
-}
 
 
 def training_recipe(
@@ -63,14 +39,16 @@ def training_recipe(
         raise RecipeError(f"{role!r} is no role; there are {', '.join(ROLES)}")
     settings = _settings(config) | {"method": method} | dict(_setting(override) for override in overrides)
     for key in settings:
-        if key in NAMES:
-            raise RecipeError(f"{config or '--set'}: {key} is TRL's word; here it is {NAMES[key]}")
+        if key in ELSEWHERE:
+            raise RecipeError(f"{config or '--set'}: {key} is TRL's word; here it is {ELSEWHERE[key]}")
     training = {"reads": {"pairs": dataset, "base": base}, **settings}
     stages = {f"train-{role}": training}
-    if role == "final" and method != "full" and settings.get("merge") is None:
+    if role == "final" and settings["method"] != "full" and settings.get("merge") is None:
+        named = {"repo": settings["repo"]} if "repo" in settings else {}
+        adapter = {"repo": f"{settings['repo']}-adapter"} if named else {}
         stages = {
-            "train-final-adapter": {"stage": "train-final", **training, "merge": False},
-            "final": {"stage": "merge", "reads": {"adapter": "train-final-adapter", "base": base}},
+            "train-final-adapter": {"stage": "train-final", **training, "merge": False, **adapter},
+            "final": {"stage": "merge", "reads": {"adapter": "train-final-adapter", "base": base}, **named},
         }
     raw = _raw(name, namespace or dataset.partition("/")[0], stages)
     return Recipe(config or Path("command line"), raw)
@@ -124,4 +102,7 @@ def _setting(override: str) -> tuple[str, Any]:
     key, separator, value = override.partition("=")
     if not separator:
         raise RecipeError(f"--set {override}: write it as key=value, such as steps=100")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not YAML; put it in quotes") from error

@@ -21,9 +21,9 @@ def merge(config: MergeConfig, render: Render) -> Build:
 
     def build(inputs: Inputs) -> Model:
         from training.errors import TrainingError
-        from training.publish import Base, write_merged
+        from training.publish import MODEL_FILES, Base, write_merged
 
-        base = Base(inputs.folder("base"), *inputs.published("base")[:2])
+        base = Base(inputs.folder("base", MODEL_FILES), *inputs.published("base")[:2])
         inputs.tick(total=1, note=f"merging into {base.repo}")
         try:
             merged = write_merged(base, inputs.folder("adapter"), inputs.work / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -73,6 +74,32 @@ def test_a_dataset_without_the_columns_says_what_it_has_and_who_makes_them(hub: 
     assert "train-final reads the rows that the stage mix publishes" in line
 
 
+@pytest.mark.parametrize(
+    ("renamed", "words"),
+    [
+        ({"chat_template.jinja": None}, "has no chat template; set chat_template"),
+        ({"model.safetensors": "pytorch_model.bin"}, "has no weights in safetensors"),
+        ({"tokenizer.json": None}, "has no tokenizer"),
+    ],
+    ids=["no template", "pickled", "no tokenizer"],
+)
+def test_a_base_that_lacks_what_a_training_needs_is_refused_before_it_is_downloaded(
+    renamed: dict[str, str | None], words: str, hub: HubAddress, mix: str, tmp_path: Path
+) -> None:
+    from huggingface_hub import HfApi
+
+    shutil.copytree(base_folder(hub), tmp_path / "base")
+    for old, new in renamed.items():
+        path = tmp_path / "base" / old
+        _ = path.rename(path.with_name(new)) if new else path.unlink()
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    api.create_repo("demo/incomplete", private=True, exist_ok=True)
+    api.upload_folder(repo_id="demo/incomplete", folder_path=tmp_path / "base", delete_patterns="*")
+    line = train(hub, "demo/incomplete", mix)
+    assert line.startswith("error: --base: demo/incomplete@")
+    assert words in line
+
+
 def test_a_max_length_beyond_the_bases_positions_is_refused(hub: HubAddress, mix: str) -> None:
     line = train(hub, BASE, mix, "--set", "max_length=8192")
     assert f"max_length is 8192, but {BASE} has positions for 4096 tokens; set max_length to 4096" in line
@@ -108,6 +135,7 @@ def test_an_adapter_is_no_base(hub: HubAddress, mix: str, tmp_path: Path) -> Non
             "learning_rte=1",
             "stages.train-final-adapter.learning_rte is no setting; did you mean learning_rate?",
         ),
+        ("steps=[", "--set steps=[: the value is not YAML"),
     ],
 )
 def test_a_key_of_trls_or_a_mistyped_one_gets_its_name_here(

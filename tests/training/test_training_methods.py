@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from peft import AutoPeftModelForCausalLM
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from training_samples import SHA, TEMPLATE, make_pairs, quick
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -212,16 +213,22 @@ def test_a_lost_loss_stops_the_run_and_names_the_pairs(base: Base, work: Path, p
 
 
 def broken_base(base: Base, work: Path) -> Base:
-    import shutil
-
-    from safetensors.torch import save_file
-
     path = work.parent / "broken"
     shutil.copytree(base.path, path)
     tensors = load_file(path / "model.safetensors")
     tensors["model.norm.weight"][0] = float("nan")
     save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
     return Base(path, base.repo, base.sha)
+
+
+def test_a_base_that_lacks_weights_is_refused(base: Base, work: Path, pairs: list[Pair], tmp_path: Path):
+    path = tmp_path / "torn"
+    shutil.copytree(base.path, path)
+    tensors = load_file(path / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"lacks model\.norm\.weight, 1 tensors in all"):
+        train(quick(), pairs, Base(path, base.repo, base.sha), work)
 
 
 def test_a_missing_base_is_told_in_one_line(work: Path, pairs: list[Pair], tmp_path: Path):

@@ -74,11 +74,22 @@ def test_the_micro_batch_that_is_picked_divides_the_batch():
         ({"steps": 0}, "steps"),
         ({"lora_targets": []}, "lora_targets"),
         ({"warmup": 10}, "warmup"),
+        ({"chat_template": "{% for m in messages %}"}, "line 1 is no Jinja"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(change: dict[str, object], word: str):
     with pytest.raises(ValidationError, match=word):
         TrainSettings(**change)
+
+
+def test_targets_may_come_with_commas_and_templates_with_the_tags_of_transformers():
+    template = (
+        "{%- for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% break %}{% endfor %}"
+    )
+    settings = TrainSettings(lora_targets="q_proj, v_proj", chat_template=template)  # type: ignore[arg-type]
+    assert settings.lora_targets == ["q_proj", "v_proj"]
+    assert settings.chat_template == template
+    assert TrainSettings(lora_targets="all-linear").lora_targets == "all-linear"
 
 
 @pytest.mark.parametrize(

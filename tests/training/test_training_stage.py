@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Inputs:
     def count(self, name: str) -> int:
         return 12
 
-    def folder(self, name: str) -> Path:
+    def folder(self, name: str, patterns: Sequence[str]) -> Path:
         return self.base.path
 
     def published(self, name: str) -> tuple[str, str, str]:

@@ -31,15 +31,19 @@ def share(change: torch.Tensor, of: torch.Tensor) -> float:
     return (change @ of / (of @ of)).item()
 
 
-def test_bfloat16_weights_move_as_float32_weights_do(base: Base, tmp_path: Path):
-    exact = moved(base, tmp_path / "float32", "float32")
+@pytest.fixture(scope="module")
+def exact(base: Base, tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
+    torch.set_num_threads(1)
+    return moved(base, tmp_path_factory.mktemp("float32"), "float32")
+
+
+def test_bfloat16_weights_move_as_float32_weights_do(exact: torch.Tensor, base: Base, tmp_path: Path):
     assert share(moved(base, tmp_path / "bfloat16", "bfloat16"), exact) == pytest.approx(1, abs=0.1)
 
 
 def test_without_stochastic_rounding_most_of_the_updates_would_be_lost(
-    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exact: torch.Tensor, base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    exact = moved(base, tmp_path / "float32", "float32")
     monkeypatch.setattr(trainer, "_optimizer", lambda settings: {"optim": "adamw_torch_fused"})
     assert share(moved(base, tmp_path / "nearest", "bfloat16"), exact) < 0.5
 
