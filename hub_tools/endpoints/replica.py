@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from hub_tools.endpoints.client import EndpointClient
-from hub_tools.endpoints.failures import EndpointError, Overloaded, Refused, Unreachable, WrongModel
+from hub_tools.endpoints.failures import EndpointError, Overloaded, Refused, TimedOut, Unreachable, WrongModel
 from hub_tools.endpoints.limit import Limit
 from hub_tools.endpoints.wire import Completion, Info, Request
 from hub_tools.errors import EndpointDown
@@ -80,8 +80,11 @@ class Replica:
         except Refused:
             self._well()
             raise
+        except TimedOut:
+            self._limit.timed_out(self.in_flight, full)
+            raise
         self._well()
-        self._limit.answered(began, queued, full)
+        self._limit.answered(time.monotonic() - began, queued, self.in_flight, full)
         return completion
 
     async def too_long(self, request: Request) -> str | None:

@@ -84,14 +84,6 @@ def test_a_queue_at_the_server_is_seen_and_kept_short(tmp_path: Path) -> None:
     assert sum(at_end) / len(at_end) < 30
 
 
-@pytest.mark.parametrize("tells", [True, False])
-def test_a_server_without_a_stated_limit_gets_as_much_as_it_can_work_on(tmp_path: Path, tells: bool) -> None:
-    with serving(slots=40, seconds=0.1) as server:
-        server.tells = tells
-        outcomes(generator(server, tmp_path / "j", concurrency=None), 1500)
-    assert 35 < server.most < 400
-
-
 def test_random_429s_cost_no_places_and_real_ones_do(tmp_path: Path) -> None:
     chance = random.Random(3)
     with serving(lambda *_: 429 if chance.random() < 0.02 else None, seconds=0.02) as server:
