@@ -325,3 +325,13 @@ def test_no_request_however_wrong_makes_the_server_fail(
     is_http = answer.body != b"Invalid HTTP request received."
     if answer.status >= 400 and method != "HEAD" and is_http and not is_page:
         assert isinstance(answer.json["error"], str)
+
+
+@pytest.mark.parametrize("name", ["%20", "x%20", "%20%20x", "%C2%A0", "%0D%0A"])
+def test_refusal_that_quotes_blanks_is_an_answer(hub, busy, name):
+    for method, path in [
+        ("GET", f"/api/models/{busy}/revision/{name}"),
+        ("DELETE", f"/api/models/{busy}/tag/{name}"),
+        ("GET", f"/api/collections/demo/{name}"),
+    ]:
+        assert hub.request(method, path).status in (400, 404), path

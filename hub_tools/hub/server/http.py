@@ -267,7 +267,7 @@ def route(
 
 def refusal(error: HubError) -> JSONResponse:
     """The answer to a refused request, in body and headers as clients read it."""
-    message = "".join(char if " " <= char <= "~" else "?" for char in error.message)[:500]
+    message = "".join(char if " " <= char <= "~" else "?" for char in error.message)[:500].strip()
     headers = {"X-Error-Message": message, **error.headers}
     if error.code:
         headers["X-Error-Code"] = error.code
