@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -13,6 +14,7 @@ from hub_tools.hub.server.errors import HubError, bad_request
 
 # JSON numbers are exact up to here.
 MAX_SIZE = 2**53
+_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
 class Entry(NamedTuple):
@@ -71,14 +73,17 @@ def folders(paths: Iterable[str]) -> set[str]:
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that could not be checked out safely on somebody's disk."""
-    parts = path.split("/")
-    if any(
-        part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts
-    ) or path.startswith("..\\"):
+    """Refuse a path that could not be checked out safely on somebody's disk, whatever system that has."""
+    if not all(_is_sound(part) for part in re.split(r"[/\\]", path)):
         raise HubError(422, f"The path {path[:200]!r} is not allowed in a repo")
     if len(path) > 1024 or any(ord(char) < 32 or ord(char) == 127 for char in path):
         raise HubError(422, f"The path {path[:200]!r} is too long or has control characters")
+
+
+def _is_sound(part: str) -> bool:
+    # Some systems pass over invisible characters, dots and blanks at the end, and what follows a colon.
+    plain = _IGNORED.sub("", part).partition(":")[0].rstrip(". ").lower()
+    return part not in ("", ".", "..") and plain not in (".git", "git~1") and len(part.encode()) <= 255
 
 
 def check_no_clash(tree: Tree) -> None:
