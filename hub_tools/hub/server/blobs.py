@@ -67,6 +67,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _check_sha256(sha256: str, expected: str | None) -> None:
+    if expected is not None and sha256 != expected:
+        raise bad_request(f"The uploaded bytes have sha256 {sha256}, but {expected} was announced")
+
+
 class BlobStore:
     """A folder of immutable files by hash: whole files by sha256, xorbs by the Xet hash."""
 
@@ -105,15 +110,15 @@ class BlobStore:
     def keep(self, incoming: Incoming, expected: str | None = None) -> str:
         """Store a received file under its sha256, which must be `expected` where that is given."""
         sha256 = incoming.sha256
-        if expected is not None and sha256 != expected:
-            raise bad_request(f"The uploaded bytes have sha256 {sha256}, but {expected} was announced")
+        _check_sha256(sha256, expected)
         if not self.has(sha256):
             incoming.keep(self.path(sha256))
         return sha256
 
-    def put(self, data: bytes) -> str:
-        """Store a small file that is already in memory and return its sha256."""
+    def put(self, data: bytes, expected: str | None = None) -> str:
+        """Store a small file that is in memory under its sha256, which must be `expected` if that is given."""
         sha256 = hashlib.sha256(data).hexdigest()
+        _check_sha256(sha256, expected)
         if not self.has(sha256):
             with self.receive(len(data)) as incoming:
                 incoming.write(data)
