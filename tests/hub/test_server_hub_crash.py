@@ -22,6 +22,7 @@ class Writer(threading.Thread):
     def __init__(self, hub, version):
         super().__init__()
         self.hub, self.version, self.acknowledged = hub, version, {}
+        self.busy = threading.Event()
 
     def run(self):
         try:
@@ -38,6 +39,7 @@ class Writer(threading.Thread):
                 answer = self.hub.request("POST", "/api/models/demo/crash/commit/main", ndjson(*lines))
                 self.acknowledged[self.version + 1] = answer.json["commitOid"]
                 self.version += 1
+                self.busy.set()
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             return
 
@@ -58,7 +60,8 @@ def test_killed_server_has_the_old_commit_or_the_new_one(tmp_path):
     for _ in range(6):
         writer = Writer(hub, version)
         writer.start()
-        time.sleep(rng.uniform(0.1, 0.3))
+        assert writer.busy.wait(30)
+        time.sleep(rng.uniform(0, 0.2))
         hub.kill()
         writer.join()
         acknowledged |= writer.acknowledged
@@ -69,7 +72,6 @@ def test_killed_server_has_the_old_commit_or_the_new_one(tmp_path):
         assert head in (writer.version, writer.version + 1)
         version = head
     history = {c.commit_id: c.title for c in hub.api().list_repo_commits("demo/crash")}
-    assert len(acknowledged) > 6, "the server was killed too early to test anything"
     for number, commit in acknowledged.items():
         assert history[commit] == f"{number} "
     assert versions(hub, acknowledged[min(acknowledged)])["mid.txt"] == {min(acknowledged)}
@@ -135,11 +137,12 @@ def has_come_by_xet(hub, number):
 STEPS = [(tag_and_move, has_moved), (propose_and_merge, has_merged), (send_by_xet, has_come_by_xet)]
 
 
-def repeat_until_killed(step, hub, start, done):
+def repeat_until_killed(step, hub, start, done, busy):
     try:
         for number in range(start, start + 1000):
             step(hub, number)
             done.append(number)
+            busy.set()
     except (OSError, http.client.HTTPException, json.JSONDecodeError):
         return
 
@@ -150,13 +153,15 @@ def test_killed_in_the_middle_of_anything_a_store_is_whole(tmp_path):
     hub.api().create_repo("demo/data", repo_type="dataset")
     rng, acknowledged = random.Random(11), [[] for _ in STEPS]
     for attempt in range(5):
+        busy = [threading.Event() for _ in STEPS]
         workers = [
-            threading.Thread(target=repeat_until_killed, args=(step, hub, attempt * 1000, done))
-            for (step, _), done in zip(STEPS, acknowledged, strict=True)
+            threading.Thread(target=repeat_until_killed, args=(step, hub, attempt * 1000, done, begun))
+            for (step, _), done, begun in zip(STEPS, acknowledged, busy, strict=True)
         ]
         for worker in workers:
             worker.start()
-        time.sleep(rng.uniform(0.1, 0.3))
+        assert all(begun.wait(30) for begun in busy)
+        time.sleep(rng.uniform(0, 0.2))
         hub.kill()
         for worker in workers:
             worker.join()
@@ -164,7 +169,6 @@ def test_killed_in_the_middle_of_anything_a_store_is_whole(tmp_path):
         assert report.problems == []
         hub = start_hub(hub.store, port=hub.port)
     for (_, holds), done in zip(STEPS, acknowledged, strict=True):
-        assert len(done) > 3, "the server was killed too early to test anything"
         for number in done:
             holds(hub, number)
     hub.stop()
