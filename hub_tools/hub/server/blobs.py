@@ -116,7 +116,7 @@ class BlobStore:
         return sha256
 
     def put(self, data: bytes, expected: str | None = None) -> str:
-        """Store a small file that is in memory under its sha256, which must be `expected` if that is given."""
+        """Store a small file that is in memory under its sha256, which must be `expected` if given."""
         sha256 = hashlib.sha256(data).hexdigest()
         _check_sha256(sha256, expected)
         if not self.has(sha256):
