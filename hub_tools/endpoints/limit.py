@@ -15,7 +15,7 @@ TOLD, GUESSED = 0.1, 1 / 3  # the share of waiting that is let pass: answers dif
 NONE = 0.02  # the share of waiting below which a server that tells of it has room for many more
 STEP = 1.9  # a smaller change of the limit cannot be told from chance in its effect
 FOLLOWS = 0.25  # of proportion: what throughput must do to count as moved by the limit
-LEAST = 1 / 2  # of its places stays at once, so that a wrong conclusion costs little until it is found out
+LEAST = 1 / 2  # of the places stays where the server does not tell: a wrong guess must cost little
 GIVEN_BACK = 1 / 20  # of a place that a 429 took away, for each answer
 TIMED_OUT = 1 / 5  # of what was asked for, or more: the server has too much to do
 INSTANT = 1e-9  # seconds
@@ -152,7 +152,8 @@ class Limit:
             if not self._shrinking:
                 self._judged = (self._places, window.rate)
             self._shrinking, self._doubling = True, False
-            self._set(self._places * max(LEAST, (1 - too_many) * HEADROOM))
+            least = LEAST if window.queued is None else 0.0
+            self._set(self._places * max(least, (1 - too_many) * HEADROOM))
             return
         idle = self._doubling or (window.queued is not None and waits < NONE)
         wanted = max(self._places + 1, self._places * (2 if idle else HEADROOM))
