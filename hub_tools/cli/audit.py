@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -27,6 +28,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for program
 StoreOption = Annotated[
     Path,
     typer.Option(help="Folder of the embedded Hub; used where HF_ENDPOINT is not set and that Hub is up."),
+]
+SourceOption = Annotated[
+    Optional[list[Path]],  # noqa: UP045  (typer reads it)
+    typer.Option(help="File or folder with local source files, found by their sha256; may be repeated."),
 ]
 DEFAULT_STORE = Path(".backforth/hub")
 
@@ -95,19 +100,30 @@ def trace(
 
 
 @app.command()
-def verify(repo: RepoArgument, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+def verify(
+    repo: RepoArgument,
+    source: SourceOption = None,
+    statement: Annotated[
+        str | None,
+        typer.Option(help="The sha256 that the repo's own statement must have, as you got it elsewhere."),
+    ] = None,
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
     """Recompute the sha256 of every file against the provenance statements, all the way down.
 
     Names the repo, file and row group that does not match, and ends with exit code 1 then. Nothing is taken
-    from a cache: every byte comes from the Hub.
+    from a cache: every byte comes from the Hub. Says what could not be checked.
     """
     from hub_tools.cli.show.verify import Watch, print_checked, verify_json
     from hub_tools.hub.verify import verify as check
 
+    if statement and not re.fullmatch("[0-9a-fA-F]{64}", statement):
+        raise BackforthError(f"--statement {statement!r}: a sha256 has 64 hexadecimal digits")
     hub = _hub(store)
     ref = hub.locate(repo)
     with Watch("verifying") as watch:
-        checked = list(check(hub, ref, watch.count))
+        checked = list(check(hub, ref, source or [], statement, watch.count))
     if as_json:
         _print_json(verify_json(checked))
     else:
@@ -119,12 +135,7 @@ def verify(repo: RepoArgument, as_json: JsonOption = False, store: StoreOption =
 @app.command()
 def replay(
     repo: RepoArgument,
-    source: Annotated[
-        Optional[list[Path]],  # noqa: UP045  (typer reads it)
-        typer.Option(
-            help="File or folder with the node's local source files, found by their sha256; may be repeated."
-        ),
-    ] = None,
+    source: SourceOption = None,
     endpoint: Annotated[
         str | None,
         typer.Option(help="Address of a server with the node's model; the embedded endpoint by default."),

@@ -133,5 +133,7 @@ class Walker:
             return self._repo(ref)
         sha256 = dependency.digest.get("sha256", "")
         key = f"{dependency.uri}#{sha256[:12]}"
-        self._links[key] = Link(key=key, ref=None, ends=f"a source file with the sha256 {sha256[:12]}…")
+        what = "a package" if dependency.uri.startswith("pkg:") else "a source file"
+        place = " on the Hub" if dependency.uri.startswith("hf://") else ""
+        self._links[key] = Link(key=key, ref=None, ends=f"{what}{place} with the sha256 {sha256[:12]}…")
         return self._links[key]

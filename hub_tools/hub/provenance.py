@@ -20,6 +20,7 @@ from hub_tools.errors import HubError
 from hub_tools.hub.digests import parquet_digests, sha256
 
 PROVENANCE = "provenance.json"
+SOURCE, PACKAGE = "source", "package"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:backforth:node:v1"
@@ -82,7 +83,8 @@ class DependencyNotes(_Part):
 
 
 class Dependency(_Part):
-    """A pinned input; `uri` is `hf://datasets/ns/name@sha`, `hf://ns/name@sha` (a model) or a file's name.
+    """A pinned input; `uri` is `hf://datasets/ns/name@sha`, `hf://ns/name@sha` (a model), a file's name, or a
+    package's address (`pkg:…`).
 
     `statement` is the sha256 of that repo's own provenance statement, so that a chain of statements holds
     together whatever happens to one of its repos; null where the repo has none.
@@ -92,6 +94,11 @@ class Dependency(_Part):
     uri: str
     digest: dict[str, str] = {}
     annotations: DependencyNotes = DependencyNotes()
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is a source file, local or on the Hub, and no repo or package."""
+        return self.name == SOURCE and "sha256" in self.digest
 
     @property
     def config(self) -> str | None:

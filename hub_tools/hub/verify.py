@@ -2,82 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from dataset_cards.kept import without
 from hub_tools.errors import HubError
-from hub_tools.hub.digests import digest, sha256
+from hub_tools.hub.digests import chunks, digest, sha256
+from hub_tools.hub.findings import Checked, Finding
 from hub_tools.hub.lineage import Link, Walker
-from hub_tools.hub.provenance import PROVENANCE, Statement, Subject
-from hub_tools.hub.publishing import SEAL
-from hub_tools.hub.repository import VERSION, Hub, Ref, fingerprint_tag
+from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement, Subject
+from hub_tools.hub.repository import Hub, Ref
+from hub_tools.hub.seals import loose_ends
+from hub_tools.hub.sources import by_digest, hub_file
 from hub_tools.hub.streaming import fresh_statement, stream
 
 CARD = "README.md"
-OWN = (PROVENANCE, ".gitattributes")
+OWN = (PROVENANCE, ".gitattributes")  # the second is the Hub's own, which changes it as it likes
 STREAMS = 4
+Hashed = Callable[[int], None]
+Readers = list[tuple[Link, Dependency]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What does not match: the repo, the file and its row group (from 0) where it is one, and what is wrong.
-
-    A `note` is worth knowing, but breaks nothing.
-    """
-
-    repo: str
-    file: str = ""
-    row_group: int | None = None
-    what: str
-    note: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One repo that was looked at: its findings, and how many files and bytes were hashed."""
-
-    link: Link
-    findings: list[Finding]
-    files: int = 0
-    bytes: int = 0
-
-    @property
-    def broken(self) -> bool:
-        """Whether anything is wrong."""
-        return any(not finding.note for finding in self.findings)
-
-
-def verify(hub: Hub, ref: Ref, hashed: Callable[[int], None] = lambda count: None) -> Iterator[Checked]:
+def verify(
+    hub: Hub,
+    ref: Ref,
+    sources: Sequence[Path] = (),
+    expected: str | None = None,
+    hashed: Hashed = lambda count: None,
+) -> Iterator[Checked]:
     """Check a repo and everything that it was made of; `hashed` hears of the bytes that went through sha256.
 
-    Nothing comes from a cache: each file is streamed from the Hub. What backforth did not publish has no
-    statement to be held against; it is named, and lineage ends there.
+    Nothing comes from a cache: each file is streamed from the Hub. `sources` are files and folders that hold
+    local source files, found by their sha256; `expected` is the sha256 that the repo's own statement must
+    have. What has no statement to be held against is named, and lineage
+    ends there.
+
+    Raises:
+        BackforthError: a path in `sources` cannot be read.
     """
     links = Walker(hub, partial(fresh_statement, hub)).chain(ref).links
     head = next(reversed(links))
-    promised: dict[str, list[tuple[Link, str | None]]] = {}
+    readers: dict[str, Readers] = {}
     for link in links.values():
         if link.statement:
             for (_, parent), dependency in zip(link.parents, link.statement.dependencies, strict=True):
-                promised.setdefault(parent, []).append((link, dependency.statement))
+                readers.setdefault(parent, []).append((link, dependency))
+    wanted = {
+        dependency.digest["sha256"]: dependency.uri
+        for found in readers.values()
+        for _, dependency in found
+        if dependency.is_source and not hub_file(dependency.uri)
+    }
+    local = by_digest(sources, wanted)
     for key, link in reversed(links.items()):
         if link.ref is None:
+            yield _source(hub, link, readers[key][0][1], local, hashed)
             continue
         findings = [
             finding
-            for reader, expected in promised.get(key, ())
-            for finding in _promise(link, reader, expected)
+            for reader, dependency in readers.get(key, ())
+            for finding in _promise(link, reader, dependency.statement)
         ]
+        if key == head and expected and link.statement and link.statement.sha256 != expected.lower():
+            what = f"has the sha256 {link.statement.sha256[:12]}…, not {expected[:12]}…, as you expect"
+            findings.append(Finding(repo=link.ref.name, file=PROVENANCE, what=what))
         if link.statement:
-            yield _check(hub, link.ref, link, link.statement, findings, hashed)
+            vouched = bool(expected) if key == head else any(e.statement for _, e in readers.get(key, ()))
+            yield _check(hub, link.ref, link, link.statement, vouched, findings, hashed)
         else:
-            file = PROVENANCE if link.damaged else ""
-            foreign = key != head and not link.damaged
-            ends = Finding(repo=link.ref.name, file=file, what=link.ends, note=foreign)
-            yield Checked(link=link, findings=findings or [ends])
+            yield Checked(link=link, findings=findings or [_end(link, link.ref, is_head=key == head)])
+
+
+def _end(link: Link, ref: Ref, *, is_head: bool) -> Finding:
+    """Say why lineage ends at a repo: it is damaged, or it is somebody else's, and then not checked."""
+    foreign = not is_head and not link.damaged
+    return Finding(
+        repo=ref.name,
+        file=PROVENANCE if link.damaged else "",
+        what=link.ends,
+        note=foreign,
+        unchecked=foreign,
+    )
+
+
+def _source(
+    hub: Hub, link: Link, dependency: Dependency, local: Mapping[str, Path], hashed: Hashed
+) -> Checked:
+    """Hash a source file where it can be had: on the Hub, or among the local files that were given."""
+    name, expected = dependency.uri, dependency.digest.get("sha256", "")
+    address, path = hub_file(name), local.get(expected)
+    if not dependency.is_source or not (address or path):
+        what = "is no file of the Hub; name it, or its folder, with --source"
+        if not dependency.is_source:
+            what = "lies in a registry of packages"
+        return Checked(link=link, findings=[Finding(repo=name, what=what, note=True, unchecked=True)])
+    try:
+        found = digest(_counted(stream(hub, *address) if address else chunks(path or Path()), hashed))
+    except HubError as error:
+        return Checked(link=link, findings=[Finding(repo=name, what=str(error))])
+    except OSError as error:
+        return Checked(link=link, findings=[Finding(repo=name, what=f"cannot be read: {error.strerror}")])
+    what = f"has the sha256 {found.sha256[:12]}…, not {expected[:12]}…"
+    wrong = [] if found.sha256 == expected else [Finding(repo=name, what=what)]
+    return Checked(link=link, findings=wrong, files=1, bytes=found.size)
+
+
+def _counted(pieces: Iterator[bytes], hashed: Hashed) -> Iterator[bytes]:
+    for piece in pieces:
+        hashed(len(piece))
+        yield piece
 
 
 def _promise(link: Link, reader: Link, expected: str | None) -> Iterator[Finding]:
@@ -103,14 +138,14 @@ def _check(
     ref: Ref,
     link: Link,
     statement: Statement,
+    vouched: bool,
     findings: list[Finding],
-    hashed: Callable[[int], None],
+    hashed: Hashed,
 ) -> Checked:
     name = ref.name
     try:
         there = hub.names(ref)
-        findings += _sealed(hub, ref, statement.sha256)
-        findings += _tagged(hub, ref, statement)
+        findings += loose_ends(hub, ref, statement, vouched)
     except HubError as error:
         return Checked(link=link, findings=[*findings, Finding(repo=name, what=str(error))])
     subjects = {subject.name: subject for subject in statement.subject}
@@ -129,31 +164,29 @@ def _check(
 
 
 def _file(
-    hub: Hub, ref: Ref, statement: Statement, subject: Subject, *, hashed: Callable[[int], None]
+    hub: Hub, ref: Ref, statement: Statement, subject: Subject, *, hashed: Hashed
 ) -> tuple[list[Finding], int]:
     """Hash a file as it streams by; return what does not match, and the bytes that were read."""
-
-    def pieces() -> Iterator[bytes]:
-        for piece in stream(hub, ref, subject.name):
-            hashed(len(piece))
-            yield piece
-
     groups = subject.row_groups
+    pieces = _counted(stream(hub, ref, subject.name), hashed)
     try:
-        found = digest(pieces(), [(group.offset, group.length) for group in groups])
+        found = digest(pieces, [(group.offset, group.length) for group in groups])
     except HubError as error:
         return [Finding(repo=ref.name, file=subject.name, what=str(error))], 0
+    pairs = enumerate(zip(groups, found.parts, strict=True))
+    wrong = [at for at, (group, now) in pairs if group.sha256 != now]
     if found.sha256 == subject.sha256:
-        return [], found.size
+        what = f"states another sha256 for row groups of {subject.name} than for the whole: it was edited"
+        return [Finding(repo=ref.name, file=PROVENANCE, what=what)] if wrong else [], found.size
     if subject.name == CARD and _edited_by_hand(hub, ref, statement):
         what = "was edited by hand between its marked lines since it was published"
         return [Finding(repo=ref.name, file=CARD, what=what, note=True)], found.size
     what = f"has the sha256 {found.sha256[:12]}…, not {subject.sha256[:12]}…"
-    wrong = [
-        at for at, (group, now) in enumerate(zip(groups, found.parts, strict=True)) if group.sha256 != now
-    ]
     if groups and not wrong:
         what += "; its row groups are whole, so the change lies in its header or footer"
+    if len(groups) > 1 and len(wrong) == len(groups):
+        what += f"; none of its {len(groups):,} row groups is what it was"
+        wrong = []
     where: list[int | None] = [*wrong] if wrong else [None]
     return [
         Finding(repo=ref.name, file=subject.name, row_group=at, what=_where(subject, at, what))
@@ -181,32 +214,3 @@ def _edited_by_hand(hub: Hub, ref: Ref, statement: Statement) -> bool:
     return sha256(was) == expected and without(was.decode("utf-8", "replace")) == without(
         now.decode("utf-8", "replace")
     )
-
-
-def _sealed(hub: Hub, ref: Ref, found: str) -> Iterator[Finding]:
-    """Hold the statement against the sha256 that the commit that published it states."""
-    commits = hub.call(
-        f"{ref.kind} {ref.name}",
-        lambda: hub.api.list_repo_commits(ref.repo, revision=ref.sha, repo_type=ref.kind),
-    )
-    seals = [commit.message.partition(SEAL)[2][:64] for commit in commits if SEAL in commit.message]
-    if seals and seals[0] != found:
-        yield Finding(
-            repo=ref.name,
-            file=PROVENANCE,
-            what=f"has the sha256 {found[:12]}…, but its commit was made with {seals[0][:12]}…",
-        )
-
-
-def _tagged(hub: Hub, ref: Ref, statement: Statement) -> Iterator[Finding]:
-    """Find tags of this commit that its statement does not know: somebody moved them."""
-    tags = hub.tags(ref.repo, ref.kind)
-    own = [statement.version or "", fingerprint_tag(statement.fingerprint)]
-    for tag, sha in sorted(tags.items()):
-        if sha == ref.sha and tag not in own and (VERSION.fullmatch(tag) or tag.startswith("fp-")):
-            what = f"the tag {tag} was moved here by hand: this commit was published as {' and '.join(own)}"
-            yield Finding(repo=ref.name, what=what)
-    at = tags.get(own[0])
-    if at != ref.sha:
-        where = f"stands at {at[:12]}" if at else "is gone"
-        yield Finding(repo=ref.name, what=f"its tag {own[0]} {where}; this is {ref.sha[:12]}", note=True)

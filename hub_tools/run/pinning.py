@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from glob import glob
@@ -11,8 +10,9 @@ from typing import Any
 
 from hub_tools.errors import DataError
 from hub_tools.hub.digests import sha256
+from hub_tools.hub.fingerprint import fingerprint
 from hub_tools.hub.repository import Hub, Ref
-from hub_tools.prompts import Prompts, sha256_text
+from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
 from hub_tools.run.graph import Graph, Node, Reading
 from hub_tools.stages.registry import MODEL, AskConfig
@@ -60,16 +60,16 @@ class Pinner:
         refs = {name: self._ref(reading) for name, reading in node.reads.items()}
         files = [file for source in node.config.files() for file in self.source(source)]
         model = self._ref(self._graph.models[node.asks]) if node.asks else None
-        content = {
-            "stage": [node.stage.name, node.stage.version],
-            "settings": settings(node),
-            "prompts": {name: sha256_text(self._prompts.text(name)) for name in node.stage.prompts},
-            "inputs": {name: [ref.uri, node.reads[name].config] for name, ref in refs.items()},
-            "files": [file.sha256 for file in files],
-            "model": model.uri if model else None,
-            "seed": self._recipe.file.seed if isinstance(node.config, AskConfig) else None,
-        }
-        return Pinned(refs, files, model, sha256_text(json.dumps(content, sort_keys=True)))
+        made_of = fingerprint(
+            stage=(node.stage.name, node.stage.version),
+            settings=settings(node),
+            prompts=self._prompts.texts(node.stage.prompts),
+            inputs={name: (ref.uri, node.reads[name].config) for name, ref in refs.items()},
+            files=[file.sha256 for file in files],
+            model=model.uri if model else None,
+            seed=self._recipe.file.seed if isinstance(node.config, AskConfig) else None,
+        )
+        return Pinned(refs, files, model, made_of)
 
     def first_model(self) -> Ref | None:
         """Return the first model of the recipe that is there: its tokenizer measures texts for the cards."""

@@ -6,18 +6,31 @@ import json
 import random
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from audit_support import (
+    blob,
+    broken,
+    checked,
+    edit_counts,
+    edit_row_group,
+    edit_settings,
+    edit_source,
+    flipped,
+    spoil,
+)
 from run_support import BASE, HubAddress, backforth, small_recipe, write_recipe
 
 from hub_tools.errors import HubError
+from hub_tools.hub.digests import sha256
+from hub_tools.hub.provenance import to_bytes
+from hub_tools.hub.publishing import SEAL
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.hub.trace import trace
-from hub_tools.hub.verify import Checked, verify
+from hub_tools.hub.verify import verify
 
 DATASETS = ["seed", "responses", "backtranslate", "curate", "rewrite", "mix"]
 
@@ -46,47 +59,13 @@ def rewritten(client: Hub) -> Ref:
     return client.locate("demo/audit-rewritten@v1")
 
 
-def checked(client: Hub, ref: Ref) -> dict[str, Checked]:
-    return {found.link.title: found for found in verify(client, ref)}
-
-
-def broken(client: Hub, ref: Ref) -> list[tuple[str, str, int | None, str]]:
-    return [
-        (finding.repo, finding.file, finding.row_group, finding.what)
-        for found in verify(client, ref)
-        for finding in found.findings
-        if not finding.note
-    ]
-
-
-def blob(client: Hub, hub: HubAddress, ref: Ref, name: str) -> Path:
-    """Where the embedded Hub keeps a file's bytes."""
-    statement = client.statement(ref)
-    assert statement is not None
-    sums = {subject.name: subject.sha256 for subject in statement.subject}
-    sha256 = sums.get(name, statement.sha256)
-    return hub.store / "blobs" / sha256[:2] / sha256
-
-
-@contextmanager
-def flipped(path: Path, at: int) -> Iterator[None]:
-    """Change one bit of a file, and put it back in the end."""
-    before = path.read_bytes()
-    after = bytearray(before)
-    after[at] ^= 1
-    path.write_bytes(after)
-    try:
-        yield
-    finally:
-        path.write_bytes(before)
-
-
 def test_a_whole_run_verifies_down_to_the_corpus(published: Path, client: Hub, hub: HubAddress) -> None:
     done = backforth(hub, "verify", "demo/audit-final-1m")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "everything matches" in done.stdout
+    assert "everything that was checked matches" in done.stdout
+    assert "not checked: 1 repo of others, 2 sources" in done.stdout
     found = checked(client, client.locate("demo/audit-final-1m"))
-    assert set(found) == {*DATASETS, "train-final", BASE}
+    assert set(found) == {*DATASETS, "train-final", BASE, "trees.jsonl", "corpus.jsonl"}
     assert not any(one.broken for one in found.values())
     assert found[BASE].findings[0].note
 
@@ -147,17 +126,41 @@ def branch(client: Hub) -> Iterator[str]:
     client.api.delete_branch(repo, branch="spoilt", repo_type="dataset")
 
 
-def spoil(client: Hub, repo: str, files: dict[str, bytes | None]) -> Ref:
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (edit_settings, "inputs give the fingerprint"),
+        (edit_source, "inputs give the fingerprint"),
+        (edit_counts, "its tag v1 was moved by hand"),
+        (edit_row_group, "states another sha256 for row groups"),
+    ],
+)
+def test_a_statement_that_is_edited_and_sealed_again_is_found(
+    client: Hub, branch: str, edit: Callable[[Any], None], message: str
+) -> None:
+    path = client.file(client.locate(f"{branch}@v1"), "provenance.json")
+    assert path is not None
+    document = json.loads(path.read_text())
+    edit(document)
+    content = to_bytes(document)
+    ref = spoil(client, branch, {"provenance.json": content}, f"{SEAL}{sha256(content)}")
+    assert [what for _, _, _, what in broken(client, ref) if message in what]
 
-    operations: list[Any] = [
-        CommitOperationDelete(name) if content is None else CommitOperationAdd(name, content)
-        for name, content in files.items()
-    ]
-    client.api.create_commit(
-        repo, operations, commit_message="By hand", repo_type="dataset", revision="spoilt"
-    )
-    return client.pin(repo, "dataset", "spoilt")
+
+def test_source_files_are_checked_where_they_are_given(published: Path, client: Hub) -> None:
+    ref = client.locate("demo/audit-seed@v1")
+    given = {found.link.title: found.verdict for found in verify(client, ref, [published.parent])}
+    assert given == {"seed": "whole", "trees.jsonl": "whole"}
+    assert {found.verdict for found in verify(client, ref)} == {"whole", "not checked"}
+
+
+def test_the_statement_is_held_against_the_sha256_that_one_knows(client: Hub) -> None:
+    ref = rewritten(client)
+    statement = client.statement(ref)
+    assert statement is not None
+    assert not next(verify(client, ref, expected=statement.sha256)).broken
+    (finding,) = next(verify(client, ref, expected="a" * 64)).findings
+    assert (finding.file, finding.note) == ("provenance.json", False)
 
 
 def test_missing_and_foreign_files_are_named(client: Hub, branch: str) -> None:
@@ -172,7 +175,7 @@ def test_a_passage_written_by_hand_is_no_damage_but_any_other_edit_is(client: Hu
     text = card.read_text()
     start = "<!-- backforth:keep:start -->\n"
     ref = spoil(client, branch, {"README.md": text.replace(start, start + "Mind the gap.\n").encode()})
-    (found,) = list(verify(client, ref))
+    found = checked(client, ref)["seed"]
     assert not found.broken
     assert any("by hand" in finding.what for finding in found.findings)
     ref = spoil(client, branch, {"README.md": text.replace("10", "11").encode()})

@@ -11,7 +11,7 @@ from rich.tree import Tree
 from dataset_cards.escape import visible
 from dataset_cards.facts import Lineage
 from dataset_cards.lineage import drawing
-from hub_tools.cli.show import plain
+from hub_tools.cli.show import counted, plain
 from hub_tools.hub.lineage import Chain, Link, arrows
 from hub_tools.hub.repository import Hub
 from hub_tools.run.publishing.cards import step
@@ -35,8 +35,13 @@ def print_chain(out: Console, chain: Chain) -> None:
     for name, parent in head.parents:
         grow(root, parent, name)
     out.print(root)
-    count = sum(1 for link in chain.links.values() if link.statement)
-    out.print(plain(f"{count} repos of backforth, {len(chain.links) - count} others"))
+    ours = sum(1 for link in chain.links.values() if link.statement)
+    files = sum(1 for link in chain.links.values() if link.ref is None)
+    others = len(chain.links) - ours - files
+    parts = [counted(ours, "repo of backforth", "repos of backforth")]
+    parts += [counted(others, "repo of others", "repos of others")] if others else []
+    parts += [counted(files, "source")] if files else []
+    out.print(plain(", ".join(parts)))
 
 
 def _label(link: Link, name: str, again: bool) -> Text:

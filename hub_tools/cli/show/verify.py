@@ -14,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dataset_cards.escape import visible
-from hub_tools.cli.show import plain
+from hub_tools.cli.show import counted, plain
+from hub_tools.hub.findings import Checked, Finding
 from hub_tools.hub.repository import Ref
-from hub_tools.hub.verify import Checked, Finding
+
+SHOWN = 5  # row groups of one file
+STYLES = {"broken": "red", "whole": "green", "not checked": "yellow"}
 
 
 class Watch:
@@ -51,34 +54,45 @@ class Watch:
 
 
 def print_checked(out: Console, ref: Ref, checked: Sequence[Checked], seconds: float) -> None:
-    """Print one line a repo, what does not match, and the verdict."""
+    """Print one line a repo, what does not match, what was not checked, and the verdict."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("node", "repo", "verdict"):
-        table.add_column(heading, no_wrap=True)
+    table.add_column("node", overflow="fold")
+    table.add_column("repo or file", overflow="fold")
+    table.add_column("verdict", no_wrap=True)
     for heading in ("files", "bytes"):
         table.add_column(heading, justify="right", no_wrap=True)
     for found in checked:
-        assert found.link.ref is not None
-        verdict = Text("broken", style="red") if found.broken else Text("whole", style="green")
-        if not found.link.statement and not found.broken:
-            verdict = Text("not ours", style="yellow")
-        table.add_row(
-            visible(found.link.title), found.link.ref.name, verdict, f"{found.files:,}", f"{found.bytes:,}"
-        )
+        verdict = Text(found.verdict, style=STYLES[found.verdict])
+        table.add_row(*_names(found), verdict, f"{found.files:,}", f"{found.bytes:,}")
     out.print(table)
     for found in checked:
-        for finding in found.findings:
-            style = "yellow" if finding.note else "bold red"
-            out.print(Text("note: " if finding.note else "broken: ", style=style).append(_place(finding)))
-    total = sum(found.bytes for found in checked)
-    broken = [found for found in checked if found.broken]
-    said = f"{len(broken)} of {len(checked)} repos do not match" if broken else "everything matches"
-    files = sum(found.files for found in checked)
-    rate = f"{total / 1e6:,.1f} MB in {seconds:.1f} s"
-    out.print(plain(f"{ref.name}: {said}; {files:,} files were hashed, {rate}"))
+        _print_findings(out, found.findings)
+    out.print(plain(f"{ref.name}: {_verdict(checked, seconds)}"), soft_wrap=True)
     head = checked[0].link.statement
     if head:
-        out.print(plain(f"its statement has the sha256 {head.sha256}"))
+        out.print(plain(f"its statement has the sha256 {head.sha256}"), soft_wrap=True)
+
+
+def _names(found: Checked) -> tuple[str, str]:
+    link = found.link
+    if link.ref is None:
+        return "", visible(link.title)
+    return visible(link.statement.node) if link.statement else "", link.ref.name
+
+
+def _print_findings(out: Console, findings: Sequence[Finding]) -> None:
+    """Print one line a finding; of many row groups of one file, the first few."""
+    rest = 0
+    for at, finding in enumerate(findings):
+        before = findings[at - SHOWN] if at >= SHOWN else None
+        if before and finding.row_group is not None and before.file == finding.file:
+            rest += 1
+            continue
+        kind = "not checked" if finding.unchecked else "note" if finding.note else "broken"
+        style = "yellow" if finding.note else "bold red"
+        out.print(Text(f"{kind}: ", style=style).append(_place(finding), style="default"), soft_wrap=True)
+    if rest:
+        out.print(plain(f"broken: {rest:,} more row groups; --json lists all"), soft_wrap=True)
 
 
 def _place(finding: Finding) -> str:
@@ -86,6 +100,22 @@ def _place(finding: Finding) -> str:
     if finding.row_group is not None:
         place += f", row group {finding.row_group}"
     return visible(f"{place}: {finding.what}")
+
+
+def _verdict(checked: Sequence[Checked], seconds: float) -> str:
+    """Say in a line whether all that could be checked is whole, and what could not."""
+    broken = [found for found in checked if found.broken]
+    said = "everything that was checked matches"
+    if broken:
+        said = f"{len(broken)} of {counted(len(checked), 'repo or source', 'repos and sources')} do not match"
+    files, total = sum(found.files for found in checked), sum(found.bytes for found in checked)
+    said += f"; {counted(files, 'file')} hashed, {total / 1e6:,.1f} MB in {seconds:.1f} s"
+    unchecked = [found for found in checked if found.verdict == "not checked"]
+    others = sum(1 for found in unchecked if found.link.ref)
+    sources = len(unchecked) - others
+    parts = [counted(others, "repo of others", "repos of others")] if others else []
+    parts += [counted(sources, "source")] if sources else []
+    return said + "; not checked: " + ", ".join([*parts, "the Hub's own .gitattributes"])
 
 
 def verify_json(checked: Sequence[Checked]) -> dict[str, Any]:
@@ -97,6 +127,7 @@ def verify_json(checked: Sequence[Checked]) -> dict[str, Any]:
                 "uri": found.link.key,
                 "version": found.link.ref.version if found.link.ref else None,
                 "statement_sha256": found.link.statement.sha256 if found.link.statement else None,
+                "verdict": found.verdict,
                 "files": found.files,
                 "bytes": found.bytes,
                 "findings": [
@@ -105,6 +136,7 @@ def verify_json(checked: Sequence[Checked]) -> dict[str, Any]:
                         "row_group": finding.row_group,
                         "what": finding.what,
                         "note": finding.note,
+                        "unchecked": finding.unchecked,
                     }
                     for finding in found.findings
                 ],

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from hub_tools.errors import DataError, HubError
 from hub_tools.hub.digests import sha256
 from hub_tools.hub.provenance import PROVENANCE, Dependency
 from hub_tools.hub.repository import Hub, Ref
+from hub_tools.hub.sources import by_digest, hub_file
 from hub_tools.run.pinning import HUB_FILES, SourceFile
 
 LONGEST_NAME = 255
@@ -24,7 +25,7 @@ def originals(
         BackforthError: one is neither where the statement says nor among the files and folders `given`.
     """
     local = {entry.digest.get("sha256", ""): entry.uri for entry in wanted if not _on_hub(entry)}
-    found = _by_digest(given, local)
+    found = by_digest(given, local)
     files = []
     for at, entry in enumerate(wanted):
         digest = entry.digest.get("sha256", "")
@@ -48,9 +49,8 @@ def _on_hub(entry: Dependency) -> bool:
 
 def _from_hub(hub: Hub, entry: Dependency) -> Path:
     """Download a source file that lies on the Hub, at its pinned commit."""
-    owner, name, path = [*entry.uri.removeprefix(HUB_FILES).split("/", 2), "", ""][:3]
-    ref = Ref.parse(f"{HUB_FILES}{owner}/{name}")
-    found = hub.file(ref, path) if ref and path else None
+    address = hub_file(entry.uri)
+    found = hub.file(*address) if address else None
     if found is None or sha256(found) != entry.digest.get("sha256"):
         what = "is not there" if found is None else "has another sha256 than stated"
         raise HubError(f"the source file {entry.uri!r} {what}; nothing can be replayed from it")
@@ -64,24 +64,3 @@ def _file_name(ref: Ref, name: str) -> str:
             f"{PROVENANCE} of {ref.name} names the source file {name[:100]!r}: that is no file name"
         )
     return name
-
-
-def _by_digest(given: Sequence[Path], wanted: Mapping[str, str]) -> dict[str, Path]:
-    """Find files by their sha256, those with a wanted name first; no more are read than need be."""
-    files: list[Path] = []
-    for path in given:
-        if not path.exists():
-            raise DataError(f"--source {path}: there is no such file or folder")
-        files += sorted(entry for entry in path.rglob("*") if entry.is_file()) if path.is_dir() else [path]
-    names = set(wanted.values())
-    found: dict[str, Path] = {}
-    for path in sorted(files, key=lambda path: path.name not in names):
-        if found.keys() >= wanted.keys():
-            break
-        try:
-            digest = sha256(path)
-        except OSError as error:
-            raise DataError(f"--source {path}: it cannot be read: {error.strerror}") from error
-        if digest in wanted:
-            found.setdefault(digest, path)
-    return found

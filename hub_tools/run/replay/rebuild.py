@@ -9,7 +9,7 @@ from typing import Any
 
 from hub_tools.errors import HubError, RecipeError
 from hub_tools.hub.digests import sha256
-from hub_tools.hub.provenance import PROVENANCE, Dependency, Statement
+from hub_tools.hub.provenance import PROVENANCE, SOURCE, Dependency, Statement
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe, load
@@ -153,7 +153,7 @@ def _inputs(statement: Statement, readable: Mapping[str, Any]) -> _Inputs:
     for dependency in statement.dependencies:
         ref = Ref.parse(dependency.uri)
         if ref is None:
-            files.append(dependency)
+            files += [dependency] if dependency.name == SOURCE else []
         elif dependency.name in readable and dependency.name not in refs:
             refs[dependency.name] = ref
         else:
