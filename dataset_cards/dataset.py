@@ -34,6 +34,8 @@ def dataset_card(facts: DatasetFacts) -> str:
         terms=render.terms(facts, [model.license for model in facts.models]),
         limits=dataset_limits(facts),
         funnel=render.funnel_rows(facts.funnel),
+        columns=render.column_tables(facts.configs),
+        chosen=[config for config in facts.configs if config.name not in (_default(facts), "rejected")],
         drawn=set(_pictures(facts)),
         own=[(path, PurePosixPath(path).stem) for path in facts.pictures if path not in facts.body],
         statistics=render.pivoted(facts.statistics),

@@ -11,11 +11,15 @@ from dataset_cards.lengths import PairLengths
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Funnel:
-    """What became of the rows a stage read: `read == kept + sum(rejects.values())`, else it is no funnel."""
+    """What became of the rows a stage read: `read == kept + sum(rejects.values())`, else it is no funnel.
+
+    `details` are what is said of one row of each reason (untrusted text).
+    """
 
     read: int
     kept: int
     rejects: Mapping[str, int]
+    details: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse counts that do not add up."""
@@ -27,7 +31,10 @@ class Funnel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """One config of a dataset repo: rows, bytes on disk, features (the YAML form of `datasets.Features`)."""
+    """One config of a dataset repo: rows, bytes on disk, features (the YAML form of `datasets.Features`).
+
+    `meanings` say in a sentence (prose) what a column holds.
+    """
 
     name: str
     description: str
@@ -35,17 +42,21 @@ class Config:
     bytes: int
     features: Sequence[Mapping[str, object]]
     default: bool = False
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One pinned input: the node that made it (or a file's name), `hf://…@sha` or sha256, version, rows."""
+    """One pinned input: what it is read as (or a file's name), `hf://…@sha` or sha256, version, rows, and the
+    node that made it.
+    """
 
     name: str
     uri: str
     version: str | None
     rows: int | None
     license: str | None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +170,8 @@ class Common:
     lineage: Lineage | None = None
     changes: Changes | None = None
     seconds: float = 0.0
+    published: str = ""  # the day, such as 2026-11-28
+    software: Mapping[str, str] = field(default_factory=dict)  # version by name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +205,7 @@ class ModelFacts(Common):
     losses: Sequence[tuple[int, float]] = ()  # (step, loss)
     counts: Mapping[str, int] = field(default_factory=dict)
     example_prompt: str = ""  # one prompt as the model was trained on it
+    chat: bool = False  # whether its tokenizer has a chat template
     parameters: int | None = None
     evaluations: Sequence[Evaluation] = ()
     held_out: Sequence[tuple[int, float]] = ()  # (step, loss on pairs that were kept out of the training)

@@ -14,6 +14,7 @@ from dataset_cards.licenses import HUB_IDS, known, link
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPO = re.compile(r"[\w-][\w.-]{0,95}(/[\w-][\w.-]{0,95})?", re.ASCII)
 _DATASET_URI = re.compile(r"hf://datasets/([^/@\s]+/[^/@\s]+)(?:@|/|$)")
+_PINNED = re.compile(r"hf://(?P<kind>datasets/)?(?P<repo>[\w.-]+/[\w.-]+)@(?P<sha>[0-9a-f]{40})", re.ASCII)
 _PAPER_TAGS = ["backforth", "instruction-backtranslation", "arxiv:2408.04614"]
 
 
@@ -71,6 +72,14 @@ def size_category(rows: int) -> str:
 def repo_id(name: str | None) -> str | None:
     """Return the name if it can be a repo of the Hub, None for a local path or anything else."""
     return name if name and _REPO.fullmatch(name) and ".." not in name and "--" not in name else None
+
+
+def page(uri: str) -> str:
+    """Return where a Hub shows a repo at a commit (`hf://…@sha`), without its host; empty for others."""
+    match = _PINNED.fullmatch(uri)
+    if not match or not repo_id(match["repo"]):
+        return ""
+    return f"/{match['kind'] or ''}{match['repo']}/tree/{match['sha']}"
 
 
 def source_datasets(sources: Iterable[Source]) -> list[str]:

@@ -43,7 +43,7 @@ def model_limits(facts: ModelFacts) -> list[str]:
     ]
     if not facts.evaluations:
         found.append("It has not been evaluated: no number on this page says how good its answers are.")
-    if facts.languages:
+    if facts.languages and facts.losses:
         found.append(f"It was trained here on pairs in these languages only: {_listed(facts.languages)}.")
     return found
 

@@ -32,7 +32,7 @@ def model_card(facts: ModelFacts) -> str:
         limits=model_limits(facts),
         drawn=set(_pictures(facts)),
         curve=numbers.curve(facts.losses),
-        usage=usage(facts.stage, facts.example_prompt),
+        usage=usage(facts.stage, facts.example_prompt, facts.chat),
         base=frontmatter.repo_id(facts.base),
     )
     return frontmatter.front_matter(_metadata(facts)) + "\n" + body

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from dataset_cards import escape, kept, licenses
-from dataset_cards.facts import Common, Funnel
+from dataset_cards import escape, frontmatter, kept, licenses
+from dataset_cards.facts import Common, Config, Funnel
 from dataset_cards.numbers import count, duration, share, size
 
 
@@ -35,6 +35,8 @@ def _environment() -> Environment:
         environment.filters[of_text] = getattr(escape, of_text)
     environment.filters |= {"count": count, "share": share, "duration": duration, "size": size}
     environment.filters |= {"literal": literal, "flat": flat, "path": quote, "quoted": shlex.quote}
+    environment.filters |= {"page": frontmatter.page}
+    environment.filters |= {"slug": slug, "bib": bib}
     environment.filters |= {"asks": licenses.asks, "address": escape.address}
     environment.globals |= {"keep_start": kept.START, "keep_end": kept.END, "keep_hint": kept.PLACEHOLDER}
     return environment
@@ -72,11 +74,39 @@ def terms(facts: Common, written: Sequence[str | None] = ()) -> dict[str, object
     }
 
 
-def funnel_rows(funnel: Funnel) -> list[tuple[str, int, bool]]:
-    """Return the funnel's lines: what, rows, whether it is a reject reason; the commonest reason first."""
+def funnel_rows(funnel: Funnel) -> list[tuple[str, int, str]]:
+    """Return the funnel's reject reasons: reason, rows, what is said of one of them; the commonest first."""
     rejects = sorted(funnel.rejects.items(), key=lambda item: (-item[1], item[0]))
-    middle = [(reason, rows, True) for reason, rows in rejects if rows]
-    return [("read", funnel.read, False), *middle, ("kept", funnel.kept, False)]
+    return [(reason, rows, funnel.details.get(reason, "")) for reason, rows in rejects if rows]
+
+
+def column_tables(configs: Sequence[Config]) -> list[tuple[list[str], list[tuple[str, str, str]]]]:
+    """Return tables of columns (name, type, meaning), each with the names of the configs that it is for."""
+    tables: list[tuple[list[str], Sequence[Mapping[str, object]], list[tuple[str, str, str]]]] = []
+    for config in configs:
+        like = next((names for names, features, _ in tables if features == config.features), None)
+        if like is not None:
+            like.append(config.name)
+            continue
+        rows = [
+            (str(feature["name"]), column_type(feature), config.meanings.get(str(feature["name"]), ""))
+            for feature in config.features
+        ]
+        tables.append(([config.name], config.features, rows))
+    return [(names, rows) for names, _, rows in tables]
+
+
+def column_type(feature: Mapping[str, object]) -> str:
+    """Return a column's type as people read it, such as `string` or `list of {role, content}`."""
+    for key, form in (("dtype", "{}"), ("list", "list of {}"), ("struct", "{}")):
+        inner = feature.get(key)
+        if isinstance(inner, str):
+            return form.format(inner)
+        if isinstance(inner, Mapping):
+            return form.format(column_type(inner))
+        if isinstance(inner, Sequence):
+            return form.format("{" + ", ".join(str(part["name"]) for part in inner) + "}")
+    return ""
 
 
 def pivoted(statistics: Sequence[tuple[str, str, str]]) -> list[tuple[list[str], dict[str, list[str]]]]:
@@ -99,6 +129,16 @@ def flat(settings: Mapping[str, object], prefix: str = "") -> dict[str, str]:
         else:
             found[f"{prefix}{key}"] = escape.folded("" if value is None else str(value), 200)
     return found
+
+
+def slug(text: str) -> str:
+    """Return the text as a part of a BibTeX key."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+
+
+def bib(text: str) -> str:
+    """Return the text for a BibTeX field: a name of a repo or a version, in which TeX finds no commands."""
+    return re.sub(r"([_&%$#])", r"\\\1", re.sub(r"[^\w ./@:-]", "", text, flags=re.ASCII))
 
 
 def literal(text: str) -> str:

@@ -30,8 +30,13 @@ class Usage:
     tags: Mapping[str, str]
 
 
-def usage(stage: str, prompt: str) -> Usage:
-    """Read a prompt that a model was trained on: `user: ` and a message, or text with special tokens."""
+def usage(stage: str, prompt: str, chat: bool = False) -> Usage:
+    """Read a prompt that a model was trained on: `user: ` and a message, or text with special tokens.
+
+    Without one, a model with a chat template (`chat`) is asked something.
+    """
+    if not prompt and chat:
+        return Usage(_QUESTION, "", True, {})
     is_chat = prompt.startswith(_USER)
     shown = prompt.removeprefix(_USER)
     tag = next((tag for tag in _TAGS if shown.rstrip().endswith(tag)), None) if is_chat else None

@@ -20,7 +20,7 @@ from hub_tools.stages.registry import Extras, Model
 @dataclass(slots=True, kw_only=True)
 class Made:
     """What a node made, on local disk, before it is published: files by path in the repo, counts, and
-    facts.
+    facts. `reject_details` are what is said of one row of each reason.
     """
 
     node: Node
@@ -30,6 +30,7 @@ class Made:
     files: Mapping[str, Path]
     rows: Mapping[str, int] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
+    reject_details: Mapping[str, str] = field(default_factory=dict)
     read: int = 0
     statistics: Statistics = field(default_factory=Statistics)
     spent: Spent | None = None
@@ -66,6 +67,7 @@ class Made:
         if self.model:
             record["losses"] = [[step, loss] for step, loss in self.model.losses]
             record["counts"] = dict(self.model.counts)
+            record["example_prompt"] = self.model.example_prompt
             record["threads"] = _threads()
         return record
 

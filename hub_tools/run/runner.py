@@ -140,10 +140,12 @@ class Runner:
         kept = ShardWriter(work / "out", stage.config_name, stage.writes)
         rejects = ShardWriter(work / "out", "rejected", Rejected)
         reasons: Counter[str] = Counter()
+        details: dict[str, str] = {}
         for row in rows:
             if isinstance(row, Rejected):
                 rejects.add(row)
                 reasons[row.reason] += 1
+                details.setdefault(row.reason, row.detail)
             else:
                 kept.add(row)
                 made.statistics.add(row)
@@ -157,6 +159,7 @@ class Runner:
         made.files = {**kept.close(), **rejects.close()}
         made.rows = {kept.config: kept.rows, "rejected": rejects.rows}
         made.rejects = dict(sorted(reasons.items()))
+        made.reject_details = {reason: detail for reason, detail in details.items() if detail}
         made.read = kept.rows + rejects.rows
 
     def _choose(self, task: Ask[Any, Any], made: Made, work: Path) -> None:

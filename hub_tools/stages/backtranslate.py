@@ -31,7 +31,10 @@ class BacktranslateConfig(AskConfig):
     prompts=("backward",),
 )
 def backtranslate(config: BacktranslateConfig, render: Render) -> Ask[Response, Backtranslated]:
-    """Web documents with the instruction that a backward model wrote for each."""
+    """Web documents with the instruction that a backward model wrote for each.
+
+    The response is the document itself; nobody has judged yet whether the two fit.
+    """
 
     def prompt(row: Response) -> Messages:
         return backward_prompt(render, row.text)

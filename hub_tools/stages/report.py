@@ -22,7 +22,10 @@ class ReportConfig(StageConfig):
 
 @stage("report", writes=Measure, reads_nodes=True)
 def report(config: ReportConfig, render: Render) -> Transform[Measure]:
-    """The run in numbers: the funnel of every node, lengths, scores and losses beside the paper's."""
+    """The run in numbers: the funnel of every node, lengths, scores and losses beside the paper's.
+
+    Its rows are the same numbers one by one, so that the reports of many runs can be joined.
+    """
     extras = Extras()
 
     def rows(inputs: Inputs) -> Iterator[Measure | Rejected]:

@@ -58,7 +58,10 @@ class ResponsesConfig(StageConfig):
 
 @stage("responses", writes=Response, reads={"base": Input(MODEL)})
 def responses(config: ResponsesConfig, render: Render) -> Transform[Response]:
-    """Candidate responses: web documents that a model could have written to somebody's request."""
+    """Candidate responses: web documents that a model could have written to somebody's request.
+
+    Their text is as it was found; too short or long ones, copies, lists and menus are left out.
+    """
 
     def rows(inputs: Inputs) -> Iterator[Response | Rejected]:
         count = quality.TokenCounter(inputs.folder("base", ["tokenizer.json"]))

@@ -37,7 +37,10 @@ class RewriteConfig(AskConfig):
     prompts=("rewrite",),
 )
 def rewrite(config: RewriteConfig, render: Render) -> Ask[Scored, Rewritten]:
-    """Kept pairs whose response an aligned model improved, given the instruction and the web text."""
+    """Kept pairs whose response an aligned model improved, given the instruction and the web text.
+
+    The web text stays beside the answer, in the column `draft`.
+    """
     marks = config.marks == "required"
 
     def prompt(row: Scored) -> Messages:

@@ -34,7 +34,11 @@ class SeedConfig(StageConfig):
 
 @stage("seed", writes=Seed)
 def seed(config: SeedConfig, render: Render) -> Transform[Seed]:
-    """The first turn of each Open Assistant tree with its best-ranked reply."""
+    """Human-written pairs: the first turn of each conversation tree, with the reply that people ranked best.
+
+    They teach both models of the method: one to follow instructions, and one to find the instruction that a
+    text answers.
+    """
 
     def rows(inputs: Inputs) -> Iterator[Seed | Rejected]:
         seen: set[str] = set()

@@ -49,7 +49,10 @@ class FinalConfig(TrainConfig):
     prompts=("backward",),
 )
 def train_backward(config: TrainConfig, render: Render) -> Build:
-    """A backward model: given a text, it writes the instruction that the text answers."""
+    """A backward model: given a text, it writes the instruction that the text answers.
+
+    It is a tool that makes training data, and no assistant.
+    """
     view = pair_view("train-backward", render)
     return Build(build=lambda inputs: _train(config, inputs, view))
 
@@ -61,7 +64,10 @@ def train_backward(config: TrainConfig, render: Render) -> Build:
     writes=MODEL,
 )
 def train_forward(config: TrainConfig, render: Render) -> Build:
-    """A forward model: it follows instructions, and judges pairs."""
+    """A forward model: it follows instructions, and judges pairs.
+
+    It was trained on human-written pairs alone, and the run asks it how well an answer fits its instruction.
+    """
     view = pair_view("train-forward", render)
     return Build(build=lambda inputs: _train(config, inputs, view))
 
@@ -73,7 +79,10 @@ def train_forward(config: TrainConfig, render: Render) -> Build:
     writes=MODEL,
 )
 def train_final(config: FinalConfig, render: Render) -> Build:
-    """The final model: trained on the mix of seed pairs and web pairs, each with its source's tag."""
+    """The final model: trained on the mix of seed pairs and web pairs, each with its source's tag.
+
+    The tag at the end of a message says which kind of answer is wanted.
+    """
     if config.method != "full" and config.merge is None:
         config = config.model_copy(update={"merge": True})
     view = pair_view("train-final", render)
@@ -118,7 +127,12 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> 
         method=trained.method,
         relation="adapter" if adapter else "finetune",
         library="peft" if adapter else "transformers",
-        settings={**trained.settings, "kind": trained.kind, "published_step": trained.chosen},
+        settings={
+            **trained.settings,
+            **_fixed(trained),
+            "kind": trained.kind,
+            "published_step": trained.chosen,
+        },
         read=trained.counts["pairs"],
         rejects=_reasons(trained.dropped),
         losses=trained.losses,
@@ -144,6 +158,17 @@ def _kept(config: TrainConfig, work: Path) -> Sequence[str]:
         return []
     leave_weights(work / FOLDER, config.candidates())
     return [FOLDER]
+
+
+def _fixed(trained: Trained) -> Mapping[str, Any]:
+    """Return what no setting says of a training."""
+    rounds = trained.settings["method"] == "full" and trained.settings["weights"] == "bfloat16"
+    pairs = trained.counts["pairs"] - trained.counts["dropped"] - trained.counts.get("held out", 0)
+    return {
+        "epochs": round(trained.chosen * trained.settings["batch_size"] / max(pairs, 1), 2),
+        "optimizer": f"AdamW{', states in 8 bits' if rounds else ''}, betas 0.9 and 0.999, epsilon 1e-8",
+        "loss": "cross-entropy of the answer's tokens; the prompt's do not count",
+    }
 
 
 class _Told:

@@ -88,7 +88,7 @@ def test_the_funnel_adds_up_and_names_every_reason() -> None:
         ("read", "10", "100.0"),
         ("rejected: `no_marks`", "5", "50.0"),
         ("rejected: `truncated`", "2", "20.0"),
-        ("kept", "3", "30.0"),
+        ("kept: the config `rewritten`", "3", "30.0"),
     ]
 
 

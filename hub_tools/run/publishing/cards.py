@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any
 
 from dataset_cards.facts import (
@@ -18,15 +16,13 @@ from dataset_cards.facts import (
     Lineage,
     ModelFacts,
     ModelUse,
-    Origin,
-    Source,
     Step,
 )
-from dataset_cards.licenses import combined
 from hub_tools.columns import arrow_schema
 from hub_tools.hub.lineage import Link, Walker, arrows
-from hub_tools.hub.provenance import Dependency, DependencyNotes
+from hub_tools.hub.provenance import versions
 from hub_tools.hub.repository import Hub, Ref
+from hub_tools.meanings import meanings
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
 from hub_tools.records import Rejected, Rewritten
@@ -34,6 +30,7 @@ from hub_tools.run.graph import Graph
 from hub_tools.run.inputs import shards
 from hub_tools.run.outcome import Made
 from hub_tools.run.pinning import Pinner, settings
+from hub_tools.run.publishing.made_of import MadeOf
 from hub_tools.stages.quality import TokenCounter
 from hub_tools.stages.registry import AskConfig
 
@@ -42,6 +39,13 @@ DESCRIPTIONS = {
     "rejected": "The input rows that were not passed on, each with its reason.",
 }
 TOKENIZER = "tokenizer.json"
+COUNTS = {
+    "pairs": "training pairs",
+    "dropped": "pairs left out of the training",
+    "truncated": "pairs cut to fit",
+    "held out": "pairs held out",
+    "tokens": "tokens trained on, prompts included",
+}
 
 
 class Facts:
@@ -54,7 +58,7 @@ class Facts:
         self._prompts = prompts
         self._pinner = pinner
         self._walker = Walker(hub)
-        self._licenses: dict[str, str | None] = {}
+        self.made_of = MadeOf(hub, self._walker)
 
     def of(self, made: Made, version: str, changes: Changes | None) -> DatasetFacts | ModelFacts:
         """Return all facts of what a node made, to be published as `version`."""
@@ -62,60 +66,6 @@ class Facts:
         if made.model:
             return ModelFacts(**common, **self._model_facts(made))
         return DatasetFacts(**common, **self._dataset_facts(made))
-
-    def license(self, made: Made) -> str:
-        """Return the licence of what a node made: the strictest of all that apply."""
-        return combined(self.licenses(made))[0]
-
-    def licenses(self, made: Made) -> list[str]:
-        """Return every licence among the rows, all that they come from, and the models that wrote the text.
-
-        A model that a data stage only measures with (its tokenizer) lends no words; a training's base does.
-        """
-        refs = [ref for ref in made.pinned.refs.values() if made.model or ref.kind == "dataset"]
-        refs += [made.pinned.model] if made.pinned.model else []
-        own = [made.model.license] if made.model and made.model.license else []
-        inherited = chain.from_iterable(self._inherited(ref) for ref in refs)
-        return sorted({*own, *made.statistics.licenses, *inherited}) or ["unknown"]
-
-    def dependencies(self, made: Made) -> list[Dependency]:
-        """Return everything that a node read."""
-        found = [
-            self._dependency(name, ref, made.node.reads[name].config)
-            for name, ref in made.pinned.refs.items()
-        ]
-        if made.pinned.model:
-            found.append(self._dependency("model", made.pinned.model, None))
-        return found + [
-            Dependency(name="source", uri=file.name, digest={"sha256": file.sha256})
-            for file in made.pinned.files
-        ]
-
-    def _dependency(self, name: str, ref: Ref, config: str | None) -> Dependency:
-        statement = self._walker.statement(ref)
-        return Dependency(
-            name=name,
-            uri=ref.uri,
-            digest={"gitCommit": ref.sha},
-            annotations=DependencyNotes(
-                config=config,
-                node=statement.node if statement else None,
-                statement=statement.sha256 if statement else None,
-            ),
-        )
-
-    def _inherited(self, ref: Ref) -> Sequence[str]:
-        """Return all licences that a repo carries: what its statement lists, else what its card names."""
-        statement = self._walker.statement(ref)
-        listed = statement.run.get("licenses") if statement else None
-        if isinstance(listed, list) and listed:
-            return [str(name) for name in listed]
-        return [self._license_of(ref) or "unknown"]
-
-    def _license_of(self, ref: Ref) -> str | None:
-        if ref.uri not in self._licenses:
-            self._licenses[ref.uri] = self._hub.license(ref)
-        return self._licenses[ref.uri]
 
     def _common(self, made: Made, version: str, changes: Changes | None) -> dict[str, Any]:
         model_notes = made.model.notes if made.model else ()
@@ -125,42 +75,34 @@ class Facts:
             "fingerprint": made.pinned.fingerprint,
             "node": made.node.name,
             "stage": made.node.stage.name,
-            "summary": made.node.stage.summary,
+            "summary": made.node.stage.description,
             "settings": made.model.settings if made.model else settings(made.node),
-            "sources": self._sources(made),
-            "license": self.license(made),
-            "licenses": self.licenses(made),
-            "origins": self._origins(made),
+            "sources": self.made_of.sources(made),
+            "license": self.made_of.license(made),
+            "licenses": self.made_of.licenses(made),
+            "origins": self.made_of.origins(made),
             "languages": self._recipe.file.languages,
             "lineage": self._lineage(made, version),
             "changes": changes,
             "notes": [*self._recipe.file.notes, *made.extras.notes, *model_notes],
             "seconds": made.seconds,
+            "published": f"{made.started:%Y-%m-%d}",
+            "software": versions(),
         }
-
-    def _origins(self, made: Made) -> list[Origin]:
-        """Return the corpora of the rows; of a model, those of the rows that it was trained on."""
-        if not made.model:
-            return made.statistics.origins
-        rows: Counter[tuple[str, str]] = Counter()
-        for ref in made.pinned.refs.values():
-            statement = self._walker.statement(ref)
-            for source, name, count in statement.run.get("origins", []) if statement else []:
-                rows[source, name] += count
-        return [Origin(source=source, license=name, rows=n) for (source, name), n in rows.most_common()]
 
     def _model_facts(self, made: Made) -> dict[str, Any]:
         assert made.model is not None
         base = made.pinned.refs.get("base")
         return {
-            "base": base.repo if base else None,
+            "base": base.repo if base else made.model.base,
             "base_sha": base.sha if base else None,
             "relation": made.model.relation,
             "method": made.model.method,
             "library": made.model.library,
             "losses": made.model.losses,
-            "counts": made.model.counts,
+            "counts": {COUNTS.get(what, what): number for what, number in made.model.counts.items()},
             "example_prompt": made.model.example_prompt,
+            "chat": "chat_template.jinja" in made.files,
             "parameters": made.model.parameters,
             "held_out": made.model.held_out,
             "samples": [_sample(sample) for sample in made.model.samples],
@@ -170,7 +112,9 @@ class Facts:
         lengths, tokenizer = self._lengths(made)
         return {
             "configs": self._configs(made),
-            "funnel": Funnel(read=made.read, kept=made.kept, rejects=dict(made.rejects)),
+            "funnel": Funnel(
+                read=made.read, kept=made.kept, rejects=dict(made.rejects), details=made.reject_details
+            ),
             "statistics": made.statistics.table(),
             "examples": self._examples(made),
             "scores": made.statistics.scores,
@@ -196,6 +140,7 @@ class Facts:
                     p.stat().st_size for path, p in made.files.items() if path.startswith(f"data/{name}/")
                 ),
                 features=_features(Rejected if name == "rejected" else stage.writes),
+                meanings=meanings(Rejected if name == "rejected" else stage.writes),
                 default=name == stage.config_name,
             )
             for name, rows in made.rows.items()
@@ -209,13 +154,14 @@ class Facts:
             "temperature": config.temperature,
             "top_p": config.top_p,
             "max_new_tokens": config.max_new_tokens,
+            "seed": self._recipe.file.seed,
         }
         return [
             ModelUse(
                 role=made.node.asks or "",
                 repo=model.repo,
                 sha=model.sha,
-                license=self._license_of(model),
+                license=self.made_of.license_of(model),
                 sampling=sampling,
             )
         ]
@@ -229,31 +175,6 @@ class Facts:
             completion_tokens=made.spent.completion_tokens,
             seconds=made.seconds,
         )
-
-    def _sources(self, made: Made) -> list[Source]:
-        refs = [
-            Source(
-                name=name,
-                uri=ref.uri,
-                version=ref.version,
-                rows=self._rows(ref, made.node.reads[name].config),
-                license=self._license_of(ref),
-            )
-            for name, ref in made.pinned.refs.items()
-        ]
-        files = [
-            Source(name=file.name, uri=f"sha256:{file.sha256}", version=None, rows=None, license=None)
-            for file in made.pinned.files
-        ]
-        return refs + files
-
-    def _rows(self, ref: Ref, config: str | None) -> int | None:
-        """Return how many rows a config of an input has (all that it kept without one), if that is known."""
-        statement = self._walker.statement(ref) if ref.kind == "dataset" else None
-        if statement is None:
-            return None
-        rows: int | None = statement.run.get("rows", {}).get(config, statement.run.get("kept"))
-        return rows
 
     def _lengths(self, made: Made) -> tuple[Any, str]:
         """Count the sampled pairs' tokens by one tokenizer for the whole recipe, that of its first model."""
@@ -315,7 +236,7 @@ class Facts:
 
     def _lineage(self, made: Made, version: str) -> Lineage:
         """Return the drawing's facts: all before this node, and this node, whose commit is still to come."""
-        parents, links = self._walker.together(self.dependencies(made))
+        parents, links = self._walker.together(self.made_of.dependencies(made))
         key = f"{made.node.repo}@{version}"
         rows = f"{made.kept:,} of {made.read:,} rows" if made.read else ""
         own = Step(

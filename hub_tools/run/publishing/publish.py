@@ -60,7 +60,7 @@ class Publisher:
 
     def _files(self, made: Made, version: str, head: Ref) -> Mapping[str, Path | bytes]:
         content: dict[str, Path | bytes] = {**self._notices(made), **made.files}
-        dependencies = self._facts.dependencies(made)
+        dependencies = self._facts.made_of.dependencies(made)
         found = changes(
             self._hub,
             head,
@@ -110,8 +110,8 @@ class Publisher:
             started=made.started,
             run={
                 **made.record(),
-                "license": self._facts.license(made),
-                "licenses": self._facts.licenses(made),
+                "license": self._facts.made_of.license(made),
+                "licenses": self._facts.made_of.licenses(made),
                 "changes": record(found) if found else None,
             },
         )

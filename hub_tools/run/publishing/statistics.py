@@ -66,7 +66,8 @@ class Statistics:
     def table(self) -> list[tuple[str, str, str]]:
         """Return (column, what, value) rows for the card."""
         return [row for name, lengths in self.words.items() for row in _lines(name, lengths)] + [
-            ("score", str(score or "none"), f"{self.scores[score]:,}") for score in _ordered(self.scores)
+            ("score", f"score {score or 'none'}", f"{self.scores[score]:,}")
+            for score in _ordered(self.scores)
         ]
 
     def summary(self) -> dict[str, Any]:
