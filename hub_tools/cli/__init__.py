@@ -5,7 +5,10 @@ from __future__ import annotations
 import typer
 
 from dataset_cards.escape import visible
-from hub_tools.cli import audit, dedicated, endpoint, hub, runs  # noqa: F401  (they add their verbs)
+from hub_tools.cli import runs  # noqa: F401  (each module adds its verbs, in the order of the help)
+
+# isort: split
+from hub_tools.cli import audit, dedicated, endpoint, hub  # noqa: F401
 from hub_tools.cli.app import app
 from hub_tools.errors import BackforthError
 

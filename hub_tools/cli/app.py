@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from hub_tools import __version__
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,6 +26,24 @@ app = typer.Typer(
     help="Turn a web corpus into instruction-tuning data by instruction back-and-forth translation, "
     "and train and publish models on it. Start with `backforth run hub_tools/recipes/demo.yaml`.",
 )
+
+MAKE, LOOK_BACK, SERVERS = "Make data and models", "Follow them back", "Servers"  # parts of the help
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"backforth {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _backforth(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Carry what all verbs share."""
+
 
 RecipeArgument = Annotated[Path, typer.Argument(help="The recipe, a YAML file.", metavar="RECIPE")]
 SetOption = Annotated[

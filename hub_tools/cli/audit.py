@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from hub_tools.cli.app import app, console
+from hub_tools.cli.app import LOOK_BACK, app, console
 from hub_tools.errors import BackforthError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ SourceOption = Annotated[
 DEFAULT_STORE = Path(".backforth/hub")
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK)
 def versions(repo: RepoArgument, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
     """List the versions of a repo: when, how many rows, and what changed from one to the next."""
     from hub_tools.cli.show.versions import print_versions, versions_json
@@ -53,7 +53,7 @@ def versions(repo: RepoArgument, as_json: JsonOption = False, store: StoreOption
         print_versions(console(), ref, listed)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK)
 def lineage(
     repo: RepoArgument,
     svg: Annotated[
@@ -76,7 +76,7 @@ def lineage(
         print_chain(console(), chain)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK)
 def trace(
     repo: RepoArgument,
     row_id: Annotated[str, typer.Argument(help="The row's `id`, 16 hexadecimal digits.")],
@@ -99,7 +99,7 @@ def trace(
         print_trace(console(), hub, stops, full)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK)
 def verify(
     repo: RepoArgument,
     source: SourceOption = None,
@@ -132,7 +132,7 @@ def verify(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK_BACK)
 def replay(
     repo: RepoArgument,
     source: SourceOption = None,

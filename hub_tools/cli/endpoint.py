@@ -7,14 +7,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub_tools.cli.app import app
+from hub_tools.cli.app import SERVERS, app
 from hub_tools.errors import BackforthError
 
 endpoint_app = typer.Typer(
     no_args_is_help=True,
     help="The embedded endpoint, a small TGI on this machine; and dedicated ones on hired hardware.",
 )
-app.add_typer(endpoint_app, name="endpoint")
+app.add_typer(endpoint_app, name="endpoint", rich_help_panel=SERVERS)
 
 
 @endpoint_app.command("serve")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
-from hub_tools.cli.app import app
+from hub_tools.cli.app import SERVERS, app
 from hub_tools.errors import BackforthError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 hub_app = typer.Typer(
     no_args_is_help=True, help="The embedded Hub: a Hub on this machine for unmodified clients."
 )
-app.add_typer(hub_app, name="hub")
+app.add_typer(hub_app, name="hub", rich_help_panel=SERVERS)
 StoreOption = Annotated[Path, typer.Option(help="Folder that holds the Hub's repos.")]
 DEFAULT_STORE = Path(".backforth/hub")
 

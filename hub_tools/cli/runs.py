@@ -7,14 +7,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from hub_tools.cli.app import RecipeArgument, SetOption, app, console
+from hub_tools.cli.app import MAKE, RecipeArgument, SetOption, app, console
 
 GpuOption = Annotated[
     str | None, typer.Option(help="GPU to forecast trainings for, such as H100; this machine's by default.")
 ]
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def run(
     recipe: RecipeArgument,
     only: Annotated[
@@ -69,7 +69,7 @@ def run(
     print_next(out, bound.recipe, bound.hub, outcomes)
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def plan(
     recipe: RecipeArgument,
     pilot: Annotated[
@@ -104,7 +104,7 @@ def plan(
         print_forecast(out, *pilot_forecast(bound, steps, pilot))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def stages(
     name: Annotated[str | None, typer.Argument(help="A stage; all of them without one.")] = None,
 ) -> None:
@@ -119,7 +119,7 @@ def stages(
         print_settings(out, get_stage(name, "backforth stages"))
 
 
-@app.command()
+@app.command(rich_help_panel=MAKE)
 def train(
     role: Annotated[str, typer.Argument(help="backward, forward or final.")],
     base: Annotated[str, typer.Option(help="The base model: ns/name@revision.")],
@@ -174,7 +174,7 @@ def train(
     print_next(out, bound.recipe, bound.hub, outcomes)
 
 
-@app.command("publish-model")
+@app.command("publish-model", rich_help_panel=MAKE)
 def publish_model(
     folder: Annotated[Path, typer.Argument(help="Folder of one model or LoRA adapter, in safetensors.")],
     repo: Annotated[str, typer.Option(help="Where it is published: ns/name.")],
