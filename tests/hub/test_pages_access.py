@@ -69,6 +69,7 @@ def test_discussion_shows_comments_as_safe_markdown_and_what_is_proposed(hub):
     proposed = opened(hub, f"/datasets/{name}/discussions/{talk.num + 1}")
     assert "-old" in proposed
     assert "+new" in proposed
+    assert "question" not in opened(hub, f"/datasets/{name}/discussions?page=2")
     for number in ("0", "99", "x", "%C2%B2"):
         opened(hub, f"/datasets/{name}/discussions/{number}", 404)
 

@@ -15,10 +15,22 @@ from hub_tools.hub.server.pages.history import MAX_FILES
 from hub_tools.hub.server.pages.markdown import rendered
 from hub_tools.hub.server.pages.visit import Visit
 
+PAGE_OF_DISCUSSIONS = 100
+
 
 def list_page(visit: Visit) -> Response:
     """All discussions and pull requests, the newest first."""
-    return visit.show("discussions", tab="discussions", discussions=discussions.every(visit.db, visit.repo))
+    number = max(1, visit.call.number("page", 1, 10**6))
+    found = discussions.every(visit.db, visit.repo)
+    end = number * PAGE_OF_DISCUSSIONS
+    return visit.show(
+        "discussions",
+        tab="discussions",
+        discussions=found[end - PAGE_OF_DISCUSSIONS : end],
+        total=len(found),
+        number=number,
+        more=end < len(found),
+    )
 
 
 def discussion_page(visit: Visit) -> Response:
