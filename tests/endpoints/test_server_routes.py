@@ -185,7 +185,6 @@ def test_content_in_parts_is_the_text_put_together(endpoint: Caller) -> None:
         ({"best_of": 2, "do_sample": True, "seed": 1}, "`seed` must not be set when `best_of` > 1"),
         ({"typical_p": 1.0}, "`typical_p` must be > 0.0 and < 1.0"),
         ({"frequency_penalty": 2.1}, "`frequency_penalty` must be >= -2.0 and <= 2.0"),
-        ({"watermark": True}, "`watermark` is not supported"),
         ({"adapter_id": "nobody"}, "adapter 'nobody' is not loaded"),
         ({"grammar": {"type": "json", "value": {"type": "object"}}}, "'properties' field"),
         ({"grammar": {"type": "regex", "value": 3}}, "grammar is not valid"),

@@ -8,6 +8,7 @@ from server_support import Caller
 
 from hub_tools.endpoints.server.jobs import Sampling
 from hub_tools.endpoints.server.sampling import Sampler, penalise, warp
+from hub_tools.endpoints.server.watermark import watermarked
 
 VOCABULARY = 3000
 
@@ -118,6 +119,22 @@ def test_logprobs_are_those_before_temperature() -> None:
     choice = Sampler(Sampling(True, 1, temperature=0.2), (), None, logprobs=True).choose(scores)
     assert choice.logprobs is not None
     assert torch.allclose(choice.logprobs, torch.log_softmax(scores, -1))
+
+
+def test_watermark_is_that_of_transformers_and_found_by_its_detector() -> None:
+    from transformers import LlamaConfig, WatermarkDetector, WatermarkingConfig
+    from transformers.generation.logits_process import WatermarkLogitsProcessor
+
+    scores, said = torch.zeros(VOCABULARY), [7]
+    config = WatermarkingConfig(greenlist_ratio=0.5, bias=2.0, hashing_key=15485863, seeding_scheme="lefthash")
+    theirs = WatermarkLogitsProcessor(VOCABULARY, "cpu", 0.5, 2.0, 15485863, "lefthash", 1)
+    assert torch.equal(watermarked(scores, 7), theirs(torch.tensor([said]), scores.unsqueeze(0).clone())[0])
+
+    detector = WatermarkDetector(LlamaConfig(vocab_size=VOCABULARY), "cpu", config)
+    for marked in (True, False):
+        sampler = Sampler(Sampling(True, seed=7, watermark=marked), said, None, logprobs=False)
+        answer = torch.tensor([[sampler.choose(scores).token for _ in range(80)]])
+        assert bool(detector(answer)[0]) is marked
 
 
 def _sampled(endpoint: Caller, seed: int) -> str:

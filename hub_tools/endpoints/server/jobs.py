@@ -27,6 +27,7 @@ class Sampling:
     typical_p: float = 1.0
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
+    watermark: bool = False
 
 
 @dataclass(frozen=True, slots=True)

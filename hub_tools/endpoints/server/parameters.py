@@ -90,7 +90,6 @@ def check_parameters(parameters: Parameters) -> None:
         (0 < best_of <= MAX_BEST_OF, f"`best_of` must be > 0 and <= {MAX_BEST_OF}. Given: {best_of}"),
         (best_of == 1 or samples(p), "you must use sampling when `best_of` is > 1"),
         (best_of == 1 or p.seed is None, "`seed` must not be set when `best_of` > 1"),
-        (not p.watermark, "`watermark` is not supported by this endpoint"),
     )
     for holds, sentence in rules:
         if not holds:
@@ -116,6 +115,7 @@ def sampling(parameters: Parameters) -> Sampling:
         typical_p=p.typical_p or 1.0,
         repetition_penalty=p.repetition_penalty or 1.0,
         frequency_penalty=p.frequency_penalty or 0.0,
+        watermark=p.watermark,
     )
 
 

@@ -1,4 +1,4 @@
-"""Chooses the next token of one row: penalties, grammar, temperature, then the cuts, in TGI's order."""
+"""Chooses the next token of a row: watermark, penalties, grammar, temperature, cuts, in TGI's order."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 
 from hub_tools.endpoints.server.jobs import Sampling
+from hub_tools.endpoints.server.watermark import watermarked
 
 # The nucleus is nearly always in here, and finding the largest few is ten times cheaper than sorting all.
 _NUCLEUS_GUESS = 1024
@@ -44,13 +45,18 @@ class Sampler:
         self.logprobs = logprobs
         # The generator stays on the CPU, so that a seed means the same numbers whatever runs the model.
         self.generator = torch.Generator().manual_seed(sampling.seed)
-        self.history = list(prompt) if self.penalised else None
+        self.history = list(prompt) if self.looks_back else None
 
     @property
     def plain(self) -> bool:
         """Whether the choice is just the largest logit, so that a whole batch can be done at once."""
         sampled = self.sampling.do_sample
-        return not (sampled or self.logprobs or self.penalised) and self.mask is None
+        return not (sampled or self.logprobs or self.looks_back) and self.mask is None
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether tokens that came before have a say: against themselves, or in the watermark."""
+        return self.penalised or self.sampling.watermark
 
     @property
     def penalised(self) -> bool:
@@ -60,7 +66,9 @@ class Sampler:
     def choose(self, logits: torch.Tensor) -> Choice:
         """The next token for logits of shape (vocabulary,)."""
         scores = logits.float()
-        if self.history is not None:
+        if self.history is not None and self.sampling.watermark:
+            scores = watermarked(scores, self.history[-1])
+        if self.history is not None and self.penalised:
             scores = penalise(scores, self.history, self.sampling)
         if self.mask is not None:
             allowed = self.mask.allowed(scores.shape[-1]).to(scores.device)
