@@ -113,6 +113,43 @@ def test_client_that_goes_away_ends_the_compilation(tiny_model: Tiny) -> None:
     asyncio.run(impatient())
 
 
+def test_slow_grammar_holds_up_no_other(tiny_model: Tiny) -> None:
+    from transformers import AutoTokenizer
+
+    async def others_meanwhile() -> None:
+        grammars = compiler.GrammarCompiler(AutoTokenizer.from_pretrained(tiny_model.base), 2)
+        slow = asyncio.ensure_future(grammars.compile(GrammarSource("regex", r"[^\n]{1,100000}x")))
+        for source in [GrammarSource("regex", "[1-5]"), GrammarSource("regex", "[1-6]")] * 2:
+            assert await grammars.compile(source)
+        assert not slow.done()
+        slow.cancel()
+
+    asyncio.run(others_meanwhile())
+
+
+def test_largest_grammars_are_forgotten_first_come_first(
+    tiny_model: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoTokenizer
+
+    built = []
+
+    async def build(self: Any, source: GrammarSource, eos_id: int) -> Any:
+        built.append(source.text)
+        return compiler._Built("no", 2)
+
+    async def ask(texts: str) -> None:
+        grammars = compiler.GrammarCompiler(AutoTokenizer.from_pretrained(tiny_model.base), 2)
+        for text in texts:
+            with pytest.raises(ValidationError):
+                await grammars.compile(GrammarSource("regex", text))
+
+    monkeypatch.setattr(compiler.GrammarCompiler, "_build", build)
+    monkeypatch.setattr(compiler, "LARGEST_CACHE", 5)
+    asyncio.run(ask("aabacab"))
+    assert "".join(built) == "abcb"
+
+
 MISLED = {"properties": {"a": {"$ref": "#/nowhere"}}, "required": ["a"]}
 
 

@@ -1,4 +1,4 @@
-"""Compiles grammars for one tokenizer, in child processes within limits, and keeps the last few."""
+"""Compiles grammars for one tokenizer, in child processes within limits, and keeps the last ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import hub_tools
 from hub_tools.endpoints.server.errors import ValidationError
@@ -17,37 +19,53 @@ from hub_tools.endpoints.server.jobs import GrammarSource
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
 LONGEST_SECONDS = 30.0
-_CACHED = 8  # a grammar with a few hundred repeats holds some 60 MB
+LARGEST_CACHE = 500_000_000  # bytes; a grammar with a few hundred repeats holds some 60 MB, most hold 1
+_BUILDERS = 2  # one grammar that is slow to compile does not hold up the others
+_LEAST = 1_000_000  # what the smallest counts for
 _BUILDER = "hub_tools.endpoints.server.grammar_build"
 
 
-class GrammarCompiler:
-    """Compiles one grammar at a time; requests with the same grammar wait for one compilation."""
+@dataclass(frozen=True)
+class _Built:
+    """A grammar or the reason why it is none, which took as long to find; `size` is about what it holds."""
 
-    def __init__(self, tokenizer: Any, eos_id: int) -> None:
+    outcome: CompiledGrammar | str
+    size: int = _LEAST
+
+
+class GrammarCompiler:
+    """Compiles few grammars at a time; requests with the same grammar wait for one compilation."""
+
+    def __init__(self, tokenizer: Any, eos_id: int | None) -> None:
         self._eos_id = eos_id
         self._tokens = token_bytes(tokenizer)
-        # A refusal is kept like a grammar: asking again would cost as much again.
-        self._outcomes: OrderedDict[GrammarSource, CompiledGrammar | str] = OrderedDict()
-        self._turn = asyncio.Lock()
+        self._kept: OrderedDict[GrammarSource, _Built] = OrderedDict()
+        self._turns: WeakValueDictionary[GrammarSource, asyncio.Lock] = WeakValueDictionary()
+        self._builders = asyncio.Semaphore(_BUILDERS)
 
     async def compile(self, source: GrammarSource) -> CompiledGrammar:
-        """The compiled grammar; raises `ValidationError` if it is not valid or too large."""
-        async with self._turn:
-            if source not in self._outcomes:
-                self._outcomes[source] = await self._build(source)
-                if len(self._outcomes) > _CACHED:
-                    self._outcomes.popitem(last=False)
-            self._outcomes.move_to_end(source)
-            outcome = self._outcomes[source]
-        if isinstance(outcome, str):
-            raise ValidationError(outcome)
-        return outcome
+        """The compiled grammar; raises `ValidationError` for one that is wrong, too large or endless."""
+        if self._eos_id is None:
+            raise ValidationError("grammar is not supported: the model has no token that ends an answer")
+        built = self._kept.get(source)
+        if built is None:
+            turn = self._turns.setdefault(source, asyncio.Lock())
+            async with turn, self._builders:
+                built = self._kept.get(source) or await self._build(source, self._eos_id)
+        self._keep(source, built)
+        if isinstance(built.outcome, str):
+            raise ValidationError(built.outcome)
+        return built.outcome
 
-    async def _build(self, source: GrammarSource) -> CompiledGrammar | str:
-        question = await asyncio.to_thread(
-            pickle.dumps, (source.kind, source.text, self._eos_id, self._tokens)
-        )
+    def _keep(self, source: GrammarSource, built: _Built) -> None:
+        """Put it last, and drop the first ones while all of them are too large."""
+        self._kept[source] = built
+        self._kept.move_to_end(source)
+        while sum(each.size for each in self._kept.values()) > LARGEST_CACHE:
+            self._kept.popitem(last=False)
+
+    async def _build(self, source: GrammarSource, eos_id: int) -> _Built:
+        question = await asyncio.to_thread(pickle.dumps, (source.kind, source.text, eos_id, self._tokens))
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", _BUILDER),
@@ -66,7 +84,8 @@ class GrammarCompiler:
         if child.returncode != 0:
             return _too_large("needs too much memory to compile")
         built = await asyncio.to_thread(pickle.loads, answer)
-        return built if isinstance(built, str) else CompiledGrammar(built, self._eos_id)
+        outcome = built if isinstance(built, str) else CompiledGrammar(built, eos_id)
+        return _Built(outcome, max(_LEAST, len(answer)))
 
 
 async def _end(child: Process) -> None:
@@ -75,5 +94,5 @@ async def _end(child: Process) -> None:
         await child.wait()
 
 
-def _too_large(what: str) -> str:
-    return f"grammar is not valid: it {what}; use fewer or shorter bounded repeats"
+def _too_large(what: str) -> _Built:
+    return _Built(f"grammar is not valid: it {what}; use fewer or shorter bounded repeats")
