@@ -76,13 +76,14 @@ def test_trouble_with_one_row_is_its_own(model: LoadedModel) -> None:
 class Broken:
     """A network that fails as long as it is told to."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, longest: int = 0) -> None:
         self.config = network.config
         self._network = network
         self.fails = True
+        self._longest = longest
 
     def __call__(self, **inputs: Any) -> Any:
-        if self.fails:
+        if self.fails and inputs["input_ids"].shape[1] > self._longest:
             raise RuntimeError("out of memory\nand more")
         return self._network(**inputs)
 
@@ -103,6 +104,20 @@ def test_failed_batch_is_424_and_the_next_request_is_served(model: LoadedModel) 
     network.fails = False
     assert _ask(batcher, 5)[1].get(timeout=20).generated_tokens > 0
     batcher.stop()
+
+
+def test_prompt_that_cannot_be_read_leaves_the_running_rows_alone(model: LoadedModel) -> None:
+    batch = RunningBatch(replace(model, network=Broken(model.network, longest=30)))
+    request = Request((5, 6, 7), 40, Sampling(do_sample=False, seed=0))
+    short, long = (
+        Row(Job(replace(request, prompt=prompt), print), model, model.tokenizer)
+        for prompt in (request.prompt, request.prompt * 20)
+    )
+    assert batch.prefill([short]) == []
+    [(failed, error)] = batch.prefill([long])
+    assert (failed, str(error)) == (long, "Request failed during generation: out of memory")
+    assert batch.step() == []
+    assert (batch.rows, len(short.ids)) == ([short], 2)
 
 
 def test_cancelled_job_leaves_its_slot(model: LoadedModel) -> None:

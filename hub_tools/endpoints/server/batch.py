@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from hub_tools.endpoints.server.errors import GenerationError, RequestError
 from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.rows import Row
 from hub_tools.endpoints.server.sampling import Choice
+
+logger = logging.getLogger(__name__)
 
 _WASTE = 0.75  # below this share of columns that any row still needs, the cache is compacted
 
@@ -26,8 +29,15 @@ class RunningBatch:
         self._mask = torch.zeros((0, 0), dtype=torch.bool, device=model.device)
 
     def prefill(self, rows: Sequence[Row]) -> list[tuple[Row, RequestError]]:
-        """Read prompts and choose each first token; rows that want more join. Returns those that failed."""
-        cache, logits = self._read_prompts(rows)
+        """Read prompts and choose each first token; rows that want more join. Returns those that failed.
+
+        What the model raises while it reads (out of memory, mostly) is the trouble of these rows only.
+        """
+        try:
+            cache, logits = self._read_prompts(rows)
+        except RuntimeError as error:
+            logger.exception("prompts could not be read")
+            return [(row, GenerationError.of(error)) for row in rows]
         failed = _accept(rows, logits[:, -1])
         for number, row in enumerate(rows):
             if row.job.request.prefill_logprobs:
@@ -135,5 +145,5 @@ def _accept(rows: Sequence[Row], logits: torch.Tensor) -> dict[Row, RequestError
             else:
                 row.accept(row.sampler.choose(logits[number]))
         except (ValueError, RuntimeError, IndexError) as error:
-            failed[row] = GenerationError(str(error) or type(error).__name__)
+            failed[row] = GenerationError.of(error)
     return failed

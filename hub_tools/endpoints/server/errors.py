@@ -79,6 +79,11 @@ class GenerationError(RequestError):
     def __init__(self, message: str) -> None:
         super().__init__(f"Request failed during generation: {message}")
 
+    @classmethod
+    def of(cls, error: Exception) -> GenerationError:
+        """What a library raised, by its first line."""
+        return cls((str(error).strip() or type(error).__name__).splitlines()[0])
+
 
 class IncompleteError(RequestError):
     """Something broke that should not have; what it was stands in the server's log alone."""
