@@ -26,6 +26,9 @@ def endpoint_serve(
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="A LoRA adapter as [NAME=][hf://]ns/name[@revision]; may be repeated."),
     ] = None,
+    model_id: Annotated[
+        str | None, typer.Option(help="The name to answer by when the model is a folder: ns/name.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8409,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     max_batch_size: Annotated[int, typer.Option(help="Requests that are computed together.")] = 8,
@@ -41,6 +44,10 @@ def endpoint_serve(
         str,
         typer.Option(help="auto (float32 on a CPU, bfloat16 on a GPU that has it), or the type to load as."),
     ] = "auto",
+    cors_allow_origin: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A web page that may ask from a browser, as https://host, or *; may be repeated."),
+    ] = None,
 ) -> None:
     """Serve a model and its adapters with TGI's routes. The first line printed is ready to paste into a
     shell.
@@ -60,6 +67,8 @@ def endpoint_serve(
             threads=threads,
             device=device,
             dtype=dtype,
+            model_id=model_id,
+            cors_allow_origins=cors_allow_origin or (),
             token=os.environ.get(TOKEN_VARIABLE) or None,
         )
         serve(options)

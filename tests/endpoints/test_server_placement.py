@@ -27,7 +27,17 @@ def test_device_and_type_are_what_was_asked_for() -> None:
             place(ServerOptions("x", device="cuda"))
 
 
-@pytest.mark.parametrize("wrong", [{"device": "tpu"}, {"dtype": "int3"}, {"max_batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"device": "tpu"},
+        {"dtype": "int3"},
+        {"max_batch_size": 0},
+        {"max_total_tokens": 1},
+        {"threads": 0},
+        {"port": 70_000},
+    ],
+)
 def test_options_that_cannot_be_are_named_with_what_can(wrong: dict[str, Any]) -> None:
     name, value = next(iter(wrong.items()))
     with pytest.raises(EndpointServerError, match=f"{name} is {value}; it must be"):

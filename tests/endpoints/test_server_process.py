@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 from server_support import BASE, ENVIRONMENT, Caller, Tiny
 
 from hub_tools.endpoints.server import EndpointServerError, ServerOptions, events
+from hub_tools.endpoints.server.connections import FullHouse
 from hub_tools.endpoints.server.process import EndpointProcess
 
 LONG = {"grammar": {"type": "regex", "value": "[a-z]{390}"}}  # the tiny model ends when it likes otherwise
@@ -32,6 +35,7 @@ def small(tiny_model: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         max_total_tokens=500,
         threads=1,
         token="open sesame",
+        cors_allow_origins=["https://page.example"],
     )
     log = tmp_path_factory.mktemp("small") / "server.log"
     with EndpointProcess.start(options, ENVIRONMENT, log) as process:
@@ -45,6 +49,19 @@ def test_token_is_demanded_everywhere_but_for_health(small: Caller) -> None:
         assert stranger.generate("x").body["error_type"] == "unauthorized"
         assert stranger.get("/health").status == 200
     assert small.get("/info").status == 200
+
+
+@pytest.mark.parametrize(("origin", "allowed"), [("https://page.example", True), ("https://other", False)])
+def test_only_named_pages_may_ask_from_a_browser(small: Caller, origin: str, allowed: bool) -> None:
+    ask = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+    ask["Access-Control-Request-Headers"] = "content-type, authorization"
+    for method, headers in (("OPTIONS", ask), ("GET", {"Origin": origin})):
+        connection = HTTPConnection(small.url.removeprefix("http://"), timeout=20)
+        connection.request(method, "/health", headers=headers)
+        reply = connection.getresponse()
+        assert (reply.getheader("access-control-allow-origin") == origin) is allowed
+        assert reply.status == (200 if allowed or method == "GET" else 400)
+        connection.close()
 
 
 def test_single_slot_makes_seeds_exact(small: Caller) -> None:
@@ -136,6 +153,20 @@ def test_queued_stream_hears_that_it_is_not_forgotten(monkeypatch: pytest.Monkey
     monkeypatch.setattr(events, "_KEEP_ALIVE_SECONDS", 0.1)
     asyncio.run(events.EventStream(slow(), {})({}, receive, send))
     assert sent == [b"", b":\n\n", b":\n\n", b"data: here\n\n", b""]
+
+
+def test_connections_past_the_systems_limit_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def many() -> None:
+        loop, handler = asyncio.get_running_loop(), FullHouse()
+        for _ in range(1000):
+            handler(loop, {"message": "accept failed", "exception": OSError(errno.EMFILE, "too many files")})
+        handler(loop, {"message": "another trouble", "exception": ValueError("x")})
+
+    asyncio.run(many())
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "no further connection is accepted until one closes",
+        "another trouble",
+    ]
 
 
 def _start(log: Path, **settings: object) -> EndpointProcess:

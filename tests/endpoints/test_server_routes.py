@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ def test_info_names_the_model_its_adapters_and_the_limits(endpoint: Caller) -> N
     assert info["max_total_tokens"] == 512
     assert list(info["adapters"]) == ["org/backward", "forward.v2"]
     assert (info["max_best_of"], info["max_client_batch_size"]) == (2, 4)
+    assert tuple(map(int, info["version"].split("."))) >= (3, 3, 0)  # clients read it as TGI's
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ping"])
@@ -37,8 +40,10 @@ def test_tokenize_gives_ids_and_spans(endpoint: Caller) -> None:
 
 def test_compat_route_answers_a_list(endpoint: Caller) -> None:
     single = endpoint.generate("hello", max_new_tokens=5).body
-    reply = endpoint.post("/", {"inputs": "hello", "parameters": {"max_new_tokens": 5}, "stream": False})
-    assert reply.body == [single]
+    parameters = {"max_new_tokens": 5, "return_full_text": False}
+    assert endpoint.post("/", {"inputs": "hello", "parameters": parameters, "stream": False}).body == [single]
+    [full] = endpoint.post("/", {"inputs": "hello", "parameters": {"max_new_tokens": 5}}).body
+    assert full["generated_text"] == "hello" + single["generated_text"]  # as TGI does on this route alone
 
 
 def test_details_and_top_tokens_add_up(endpoint: Caller) -> None:
@@ -98,6 +103,7 @@ def test_best_of_gives_the_likelier_answer_and_the_other(endpoint: Caller) -> No
     assert likelihood(details["tokens"]) >= likelihood(other["tokens"])
     again = endpoint.generate("hello", do_sample=True, seed=other["seed"], max_new_tokens=8).body
     assert again["generated_text"] == other["generated_text"]
+    assert endpoint.generate("hello", best_of=2, temperature=1.0, max_new_tokens=2).status == 200
 
 
 def test_chat_tokenize_shows_the_templated_chat(endpoint: Caller) -> None:
@@ -117,6 +123,27 @@ def test_invocations_take_all_three_kinds(endpoint: Caller) -> None:
     completion = endpoint.post("/invocations", {"prompt": "hello", **settings})
     assert completion.body["object"] == "text_completion"
     assert endpoint.post("/invocations", {}).status == 422
+
+
+def test_vertex_answers_the_texts_of_prompts_and_chats(endpoint: Caller) -> None:
+    prompt = {"inputs": "hello", "parameters": {"max_new_tokens": 4}}
+    chat = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0, "max_tokens": 4}
+    texts = [
+        endpoint.post("/generate", prompt).body["generated_text"],
+        endpoint.post("/v1/chat/completions", chat).body["choices"][0]["message"]["content"],
+    ]
+    assert endpoint.post("/vertex", {"instances": [prompt, chat]}).body == {"predictions": texts}
+    assert endpoint.post("/vertex", {"instances": [{"inputs": "a"}]}).status == 200
+    assert endpoint.post("/vertex", {"instances": []}).body["error_type"] == "validation"
+
+
+def test_document_describes_every_route_with_shapes_that_are_in_it(endpoint: Caller) -> None:
+    document = endpoint.get("/api-doc/openapi.json").body
+    assert {"/", "/generate", "/v1/chat/completions", "/vertex", "/info"} <= set(document["paths"])
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert references <= set(document["components"]["schemas"])
+    for path, methods in document["paths"].items():
+        assert "get" in methods or endpoint.get(path).status == 405
 
 
 @pytest.mark.parametrize(("path", "status"), [("/v2/nothing", 404), ("/generate", 405)])

@@ -126,7 +126,9 @@ def test_watermark_is_that_of_transformers_and_found_by_its_detector() -> None:
     from transformers.generation.logits_process import WatermarkLogitsProcessor
 
     scores, said = torch.zeros(VOCABULARY), [7]
-    config = WatermarkingConfig(greenlist_ratio=0.5, bias=2.0, hashing_key=15485863, seeding_scheme="lefthash")
+    config = WatermarkingConfig(
+        greenlist_ratio=0.5, bias=2.0, hashing_key=15485863, seeding_scheme="lefthash"
+    )
     theirs = WatermarkLogitsProcessor(VOCABULARY, "cpu", 0.5, 2.0, 15485863, "lefthash", 1)
     assert torch.equal(watermarked(scores, 7), theirs(torch.tensor([said]), scores.unsqueeze(0).clone())[0])
 

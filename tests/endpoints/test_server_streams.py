@@ -34,7 +34,7 @@ def _messages(content: str) -> list[dict[str, str]]:
 @pytest.mark.parametrize("prompt", PROMPTS)
 @pytest.mark.parametrize("path", ["/generate_stream", "/"])
 def test_stream_is_the_answer_token_by_token(endpoint: Caller, prompt: str, path: str) -> None:
-    settings = {"max_new_tokens": 20, "details": True, "top_n_tokens": 2}
+    settings = {"max_new_tokens": 20, "details": True, "top_n_tokens": 2, "return_full_text": False}
     whole = endpoint.generate(prompt, **settings).body
     *steps, last = _events(endpoint, path, {"inputs": prompt, "parameters": settings, "stream": True})
     events = [*steps, last]

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         device=given.device,
         dtype=given.dtype,
         model_id=given.model_id,
+        cors_allow_origins=given.cors_allow_origin,
         token=os.environ.get(TOKEN_VARIABLE) or None,
     )
     try:
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--device", default="auto", choices=DEVICES)
     parser.add_argument("--dtype", default="auto", choices=DTYPES)
+    parser.add_argument("--cors-allow-origin", action="append", default=[], metavar="ORIGIN")
     parser.add_argument("--exit-with-parent", action="store_true", help="end when standard input is closed")
     return parser
 

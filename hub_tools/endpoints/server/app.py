@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as WebRequest
 from starlette.responses import JSONResponse, Response
@@ -24,7 +26,8 @@ from hub_tools.endpoints.server.errors import (
     UnauthorizedError,
 )
 from hub_tools.endpoints.server.events import gone
-from hub_tools.endpoints.server.openai_schema import ChatBody, CompletionBody
+from hub_tools.endpoints.server.openai_schema import ChatBody, CompletionBody, VertexBody
+from hub_tools.endpoints.server.openapi import openapi
 from hub_tools.endpoints.server.routes import AnyBody, Routes
 from hub_tools.endpoints.server.schema import GenerateBody
 from hub_tools.endpoints.server.service import Service
@@ -38,25 +41,50 @@ Handler = Callable[[WebRequest], Awaitable[Response]]
 def create_app(service: Service) -> Starlette:
     """The web application around a service."""
     token, routes = service.options.token, Routes(service)
+    got = {
+        "/": routes.health,
+        "/info": routes.info,
+        "/metrics": routes.metrics,
+        "/v1/models": routes.models,
+    }
+    posted: dict[str, tuple[Any, Any]] = {
+        "/": (GenerateBody, routes.compat),
+        "/generate": (GenerateBody, routes.generate),
+        "/generate_stream": (GenerateBody, routes.generate_stream),
+        "/v1/chat/completions": (ChatBody, routes.chat),
+        "/v1/completions": (CompletionBody, routes.completions),
+        "/invocations": (AnyBody, routes.invocations),
+        "/vertex": (VertexBody, routes.vertex),
+        "/tokenize": (GenerateBody, routes.tokenize),
+        "/chat_tokenize": (ChatBody, routes.chat_tokenize),
+    }
+    shapes = {path: TypeAdapter(shape) for path, (shape, _) in posted.items()}
+
+    async def document() -> Response:
+        return JSONResponse(openapi(shapes, ["/health", "/ping", *got]))
+
     return Starlette(
         routes=[
             _got("/health", routes.health, None),
             _got("/ping", routes.health, None),
-            _got("/", routes.health, token),
-            _got("/info", routes.info, token),
-            _got("/metrics", routes.metrics, token),
-            _got("/v1/models", routes.models, token),
-            _posted("/", GenerateBody, routes.compat, token),
-            _posted("/generate", GenerateBody, routes.generate, token),
-            _posted("/generate_stream", GenerateBody, routes.generate_stream, token),
-            _posted("/v1/chat/completions", ChatBody, routes.chat, token),
-            _posted("/v1/completions", CompletionBody, routes.completions, token),
-            _posted("/invocations", AnyBody, routes.invocations, token),
-            _posted("/tokenize", GenerateBody, routes.tokenize, token),
-            _posted("/chat_tokenize", ChatBody, routes.chat_tokenize, token),
+            _got("/api-doc/openapi.json", document, None),
+            *(_got(path, answer, token) for path, answer in got.items()),
+            *(_posted(path, shapes[path], answer, token) for path, (_, answer) in posted.items()),
         ],
         exception_handlers={HTTPException: _not_a_route},
+        middleware=_for_browsers(service.options.cors_allow_origins),
     )
+
+
+def _for_browsers(origins: Sequence[str]) -> list[Middleware]:
+    if not origins:  # unlike TGI: any page that is open in a browser could ask a server on the same machine
+        return []
+    headers = ["authorization", "content-type"]
+    return [
+        Middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers
+        )
+    ]
 
 
 def _got(path: str, answer: Callable[[], Awaitable[Response]], token: str | None) -> Route:
@@ -67,10 +95,11 @@ def _got(path: str, answer: Callable[[], Awaitable[Response]], token: str | None
 
 
 def _posted(
-    path: str, shape: Any, answer: Callable[[Body], Coroutine[Any, Any, Response]], token: str | None
+    path: str,
+    adapter: TypeAdapter[Body],
+    answer: Callable[[Body], Coroutine[Any, Any, Response]],
+    token: str | None,
 ) -> Route:
-    adapter: TypeAdapter[Body] = TypeAdapter(shape)
-
     async def handler(request: WebRequest) -> Response:
         return await _while_here(request, answer(await read_body(request, adapter)))
 

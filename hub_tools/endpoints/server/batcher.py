@@ -38,11 +38,15 @@ class Batcher:
         """Begin to take jobs."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """End the thread after the step it is in; jobs that are not finished fail."""
+    def end(self) -> None:
+        """Let the thread end after the step it is in; jobs that are not finished fail."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
+
+    def stop(self) -> None:
+        """End the thread, and wait for it."""
+        self.end()
         self._thread.join(timeout=30)
 
     @property
@@ -80,9 +84,7 @@ class Batcher:
             except Exception as error:
                 # Whatever the model raised (out of memory, mostly), later requests must still be served.
                 logger.exception("the batch failed")
-                self._fail_all(
-                    GenerationError(str(error).splitlines()[0] if str(error) else type(error).__name__)
-                )
+                self._fail_all(GenerationError.of(error))
         self._fail_all(GenerationError("the server is stopping"))
 
     def _wait_for_work(self) -> bool:
@@ -146,4 +148,4 @@ def _outcome(row: Row) -> Generated | RequestError:
         return row.result()
     except Exception as error:  # a tokenizer may raise anything, and the client must hear of it
         logger.exception("an answer could not be decoded")
-        return GenerationError(str(error) or type(error).__name__)
+        return GenerationError.of(error)

@@ -13,10 +13,10 @@ from hub_tools.endpoints.server.tools import ToolCall
 
 @dataclass(frozen=True)
 class OpenAIAnswers:
-    """Writes for one model (the base or an adapter) of one version of the server."""
+    """Writes for one model (the base or an adapter); the fingerprint says which server made the answers."""
 
     model: str
-    version: str
+    fingerprint: str
 
     def chat(self, answered: Answered, call: ToolCall | None) -> dict[str, Any]:
         """A whole chat answer: its text, or the call of a tool."""
@@ -66,7 +66,7 @@ class OpenAIAnswers:
             "id": "",
             "created": int(time.time()),
             "model": self.model,
-            "system_fingerprint": f"{self.version}-backforth",
+            "system_fingerprint": self.fingerprint,
         }
 
 

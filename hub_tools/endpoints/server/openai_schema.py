@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, JsonValue
 
-from hub_tools.endpoints.server.schema import U32, U64, Grammar, StrictBody
+from hub_tools.endpoints.server.schema import U32, U64, Grammar, StrictBody, VertexInstance
 
 
 def _listed(value: Any) -> Any:
@@ -107,3 +107,9 @@ class CompletionBody(_OpenAIBody):
     best_of: int | None = Field(None, ge=0)
     echo: bool | None = None
     logprobs: int | None = None
+
+
+class VertexBody(StrictBody):
+    """Body of `/vertex`: prompts and chats, which are answered beside each other."""
+
+    instances: tuple[VertexInstance | ChatBody, ...]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 DEFAULT_PORT = 8409
@@ -24,6 +24,7 @@ class ServerOptions:
     `device` is `auto` (a GPU if there is one), `cpu` or `cuda`; `dtype` is `auto` or one of `DTYPES`.
     `max_total_tokens` (prompt and answer) defaults to what the model takes, at most 8192. `threads` are
     torch's; by default one core stays free for whoever sends the requests. Port 0 takes any free port.
+    `cors_allow_origins` are the web pages that may ask from a browser: `https://…`, or `*` for all of them.
     """
 
     model: str
@@ -37,6 +38,7 @@ class ServerOptions:
     device: str = "auto"
     dtype: str = "auto"
     model_id: str | None = None
+    cors_allow_origins: Sequence[str] = ()
     token: str | None = field(default=None, repr=False)
 
     def check(self) -> None:
@@ -49,9 +51,13 @@ class ServerOptions:
             if getattr(self, name) not in allowed:
                 choices = ", ".join(allowed)
                 raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be one of {choices}.")
-        for name in ("max_batch_size", "max_concurrent_requests"):
-            if getattr(self, name) < 1:
-                raise EndpointServerError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        least = {"max_batch_size": 1, "max_concurrent_requests": 1, "max_total_tokens": 2, "threads": 1}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise EndpointServerError(f"{name} is {value}; it must be at least {smallest}.")
+        if not 0 <= self.port <= 65535:
+            raise EndpointServerError(f"port is {self.port}; it must be one of 0 (any free one) to 65535.")
 
 
 def parse_adapter(text: str) -> tuple[str, str]:

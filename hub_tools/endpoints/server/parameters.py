@@ -88,12 +88,19 @@ def check_parameters(parameters: Parameters) -> None:
             f"`top_n_tokens` must be >= 0 and <= {MAX_TOP_N_TOKENS}. Given: {p.top_n_tokens}",
         ),
         (0 < best_of <= MAX_BEST_OF, f"`best_of` must be > 0 and <= {MAX_BEST_OF}. Given: {best_of}"),
-        (best_of == 1 or samples(p), "you must use sampling when `best_of` is > 1"),
+        (best_of == 1 or asks_to_sample(p), "you must use sampling when `best_of` is > 1"),
         (best_of == 1 or p.seed is None, "`seed` must not be set when `best_of` > 1"),
     )
     for holds, sentence in rules:
         if not holds:
             raise ValidationError(sentence)
+
+
+def asks_to_sample(parameters: Parameters) -> bool:
+    """Whether TGI takes a request for one that samples, be it by a temperature of 1 alone."""
+    p = parameters
+    settings = (p.temperature, p.top_k, p.top_p, p.typical_p)
+    return p.do_sample or any(setting is not None for setting in settings)
 
 
 def samples(parameters: Parameters) -> bool:

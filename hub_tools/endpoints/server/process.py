@@ -103,6 +103,8 @@ def _arguments(options: ServerOptions) -> list[str]:
         value = getattr(options, name)
         if value is not None:
             arguments += [f"--{name.replace('_', '-')}", str(value)]
+    for origin in options.cors_allow_origins:
+        arguments += ["--cors-allow-origin", origin]
     for name, reference in options.adapters.items():
         arguments += ["--adapter", f"{name}={reference}"]
     return arguments

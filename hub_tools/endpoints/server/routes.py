@@ -7,16 +7,22 @@ from functools import partial
 from starlette.responses import JSONResponse, Response
 
 from hub_tools.endpoints.server import answers, metrics, streams
-from hub_tools.endpoints.server.errors import BatchError, SuffixError, ToolError, UnhealthyError
+from hub_tools.endpoints.server.errors import (
+    BatchError,
+    SuffixError,
+    ToolError,
+    UnhealthyError,
+    ValidationError,
+)
 from hub_tools.endpoints.server.events import EventStream
-from hub_tools.endpoints.server.info import MAX_CLIENT_BATCH_SIZE, describe
+from hub_tools.endpoints.server.info import FINGERPRINT, MAX_CLIENT_BATCH_SIZE, describe
 from hub_tools.endpoints.server.jobs import Answered
 from hub_tools.endpoints.server.openai_answers import OpenAIAnswers, models_answer
-from hub_tools.endpoints.server.openai_schema import ChatBody, CompletionBody
+from hub_tools.endpoints.server.openai_schema import ChatBody, CompletionBody, VertexBody
 from hub_tools.endpoints.server.parameters import completion_bodies
 from hub_tools.endpoints.server.prompts import chat_tokens, text_tokens
-from hub_tools.endpoints.server.schema import GenerateBody
-from hub_tools.endpoints.server.service import Service
+from hub_tools.endpoints.server.schema import GenerateBody, VertexInstance
+from hub_tools.endpoints.server.service import Check, Service
 from hub_tools.endpoints.server.tools import ToolCall, read_call, tools_of
 from hub_tools.endpoints.server.validation import Validator
 
@@ -39,7 +45,7 @@ class Routes:
     async def info(self) -> Response:
         """The model, its adapters and the limits."""
         service = self._service
-        return JSONResponse(describe(service.model, service.options, service.version))
+        return JSONResponse(describe(service.model, service.options))
 
     async def models(self) -> Response:
         """Names that `model` may have."""
@@ -63,7 +69,10 @@ class Routes:
         return EventStream(streams.generate_events(body, steps), head)
 
     async def compat(self, body: GenerateBody) -> Response:
-        """`POST /`: the same in a list, or as a stream."""
+        """`POST /`: the same in a list, or as a stream; the prompt stands in front unless asked otherwise."""
+        if body.parameters.return_full_text is None:
+            parameters = body.parameters.model_copy(update={"return_full_text": True})
+            body = body.model_copy(update={"parameters": parameters})
         if body.stream:
             return await self.generate_stream(body)
         answered = await self._service.answer(lambda v: v.generate(body))
@@ -105,6 +114,13 @@ class Routes:
             return await self.compat(body)
         return await (self.chat(body) if isinstance(body, ChatBody) else self.completions(body))
 
+    async def vertex(self, body: VertexBody) -> Response:
+        """`POST /vertex`: Google's route for several prompts or chats; only their texts are answered."""
+        if not body.instances:
+            raise ValidationError("`instances` cannot be empty")
+        each = await self._service.answers([_vertex_check(instance) for instance in body.instances])
+        return JSONResponse({"predictions": [answered.best.text for answered in each]})
+
     async def tokenize(self, body: GenerateBody) -> Response:
         """`POST /tokenize`: the tokens of `inputs`."""
         return JSONResponse(await self._service.validate(lambda v: text_tokens(v.tokenizer, body.inputs)))
@@ -143,13 +159,22 @@ class Routes:
         """Who writes in the name of an adapter, or of the base."""
         model = self._service.model
         known = name if name and name in model.adapters else model.source.name
-        return OpenAIAnswers(known, self._service.version)
+        return OpenAIAnswers(known, FINGERPRINT)
 
 
 def _generated(body: GenerateBody, answered: Answered) -> dict[str, object]:
     wanted = body.parameters
     details = wanted.details or wanted.decoder_input_details
     return answers.generate_answer(body.inputs, answered, full=bool(wanted.return_full_text), details=details)
+
+
+def _vertex_check(instance: VertexInstance | ChatBody) -> Check:
+    if isinstance(instance, ChatBody):
+        return partial(Validator.chat, body=instance)
+    body = GenerateBody(inputs=instance.inputs)
+    if instance.parameters is not None:
+        body = body.model_copy(update={"parameters": instance.parameters})
+    return partial(Validator.generate, body=body)
 
 
 def _counts(body: ChatBody) -> bool:

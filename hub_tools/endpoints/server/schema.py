@@ -54,3 +54,10 @@ class GenerateBody(StrictBody):
     inputs: str
     parameters: Parameters = Parameters(do_sample=True)
     stream: bool = False
+
+
+class VertexInstance(StrictBody):
+    """One prompt of `/vertex`."""
+
+    inputs: str
+    parameters: Parameters | None = None

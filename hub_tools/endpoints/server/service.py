@@ -12,16 +12,15 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
-from hub_tools import __version__
 from hub_tools.endpoints.server.batcher import Batcher
 from hub_tools.endpoints.server.compiler import GrammarCompiler
 from hub_tools.endpoints.server.errors import RequestError, UnhealthyError
+from hub_tools.endpoints.server.info import VALIDATION_WORKERS
 from hub_tools.endpoints.server.jobs import Answered, Generated, Job, Request, Sampling, Step
 from hub_tools.endpoints.server.metrics import Metrics
 from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
 from hub_tools.endpoints.server.parameters import new_seed
-from hub_tools.endpoints.server.source import BASE_ALIASES
 from hub_tools.endpoints.server.validation import Validator
 from hub_tools.endpoints.server.visits import Visit, Visits
 
@@ -41,22 +40,20 @@ class Service:
     def __init__(self, model: LoadedModel, options: ServerOptions) -> None:
         self.model = model
         self.options = options
-        self.version = __version__
         self.metrics = Metrics()
         tokenizer = model.tokenizer
-        eos_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else min(model.eos_ids)
-        self._compiler = GrammarCompiler(tokenizer, eos_id)
-        self._validator = Validator(
-            tokenizer,
-            (*BASE_ALIASES, model.source.name),
-            tuple(model.adapters),
-            model.max_total_tokens,
+        own_end = tokenizer.eos_token_id
+        self._compiler = GrammarCompiler(
+            tokenizer, min(model.eos_ids, default=None) if own_end is None else own_end
         )
         alone = options.max_batch_size == 1 or model.steady is not None
         budget = 1 if alone else _PREFILL_TOKENS[model.device.type]
-        # A second tokenizer: a fast one cannot be used while another thread changes its settings.
+        # Each thread has its own tokenizer: a fast one cannot be used while another changes its settings.
         self.batcher = Batcher(model, deepcopy(tokenizer), options.max_batch_size, budget)
-        self._tokenizing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tokenizer")
+        self._validators: SimpleQueue[Validator] = SimpleQueue()
+        for _ in range(VALIDATION_WORKERS):
+            self._validators.put(Validator.of(model, deepcopy(tokenizer)))
+        self._tokenizing = ThreadPoolExecutor(VALIDATION_WORKERS, thread_name_prefix="tokenizer")
         self._visits = Visits(options.max_concurrent_requests)
 
     def try_out(self) -> None:
@@ -72,7 +69,14 @@ class Service:
 
     async def validate(self, check: Callable[[Validator], Result]) -> Result:
         """Run something that needs the tokenizer, off the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, check, self._validator)
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizing, self._checked, check)
+
+    def _checked(self, check: Callable[[Validator], Result]) -> Result:
+        validator = self._validators.get()  # there are as many as threads
+        try:
+            return check(validator)
+        finally:
+            self._validators.put(validator)
 
     async def answer(self, check: Check) -> Answered:
         """Validate and generate; raises `RequestError`."""

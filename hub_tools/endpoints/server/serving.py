@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import sys
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from hub_tools.endpoints.server.connections import FullHouse, allow_many
 from hub_tools.endpoints.server.options import EndpointServerError, ServerOptions
 from hub_tools.endpoints.server.source import find_sources
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from hub_tools.endpoints.server.service import Service
 
 _GRACE_SECONDS = 5
+_LAST_WORDS_SECONDS = 1  # of them, to tell clients that their answers will not be finished
 # Longer than clients keep idle connections, or they would send into one that closes just then.
 _KEEP_ALIVE_SECONDS = 120
 
@@ -25,6 +28,7 @@ def run(options: ServerOptions) -> None:
     """Serve until interrupted; see `hub_tools.endpoints.server.serve`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     options.check()
+    allow_many()
     with _bind(options.host, options.port) as listener:
         service = _load(options)
         service.batcher.start()
@@ -69,6 +73,7 @@ class _Server(uvicorn.Server):
         from hub_tools.endpoints.server.app import create_app
 
         host = service.options.host
+        self._service = service
         self._url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         super().__init__(
             uvicorn.Config(
@@ -82,8 +87,14 @@ class _Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[Any] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(FullHouse())
         await super().startup(sockets=sockets)
         print(f"export TGI_ENDPOINT={self._url}", flush=True)
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        patience = max(0, _GRACE_SECONDS - _LAST_WORDS_SECONDS)
+        asyncio.get_running_loop().call_later(patience, self._service.batcher.end)
+        await super().shutdown(sockets=sockets)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -113,8 +113,10 @@ def _check_adapter(name: str, source: Source, base: Source) -> None:
         raise EndpointServerError(f"adapter {name}: its adapter_config.json is no JSON ({error}).") from error
     trained_on = config.get("base_model_name_or_path")
     if not _same_base(trained_on, base):
+        or_named = "" if base.sha else f", or say --model-id {trained_on} if the folder holds it"
         raise EndpointServerError(
-            f"adapter {name} was trained on {trained_on}, but {base.name} is served; serve that base instead."
+            f"adapter {name} was trained on {trained_on}, but {base.name} is served; "
+            f"serve that base{or_named}."
         )
     if config.get("peft_type") != "LORA" or config.get("use_dora"):
         raise EndpointServerError(f"adapter {name} is no plain LoRA; merge it into its base and serve that.")

@@ -9,10 +9,12 @@ from typing import Any
 from hub_tools.endpoints.server.errors import ValidationError
 from hub_tools.endpoints.server.grammar import source_of
 from hub_tools.endpoints.server.jobs import Request
+from hub_tools.endpoints.server.model import LoadedModel
 from hub_tools.endpoints.server.openai_schema import ChatBody
 from hub_tools.endpoints.server.parameters import chat_parameters, check_parameters, sampling
 from hub_tools.endpoints.server.prompts import encode_chat, encode_text
 from hub_tools.endpoints.server.schema import GenerateBody, Grammar, Parameters
+from hub_tools.endpoints.server.source import BASE_ALIASES
 from hub_tools.endpoints.server.tools import schema_of, tools_of
 
 MAX_PREFILL_DETAILS = 2048  # the whole vocabulary's logits are held for each of them
@@ -28,6 +30,12 @@ class Validator:
     base_names: Collection[str]
     adapters: Collection[str]
     max_total_tokens: int
+
+    @classmethod
+    def of(cls, model: LoadedModel, tokenizer: Any) -> Validator:
+        """A validator for what a model can do, with a tokenizer of its own."""
+        names = (*BASE_ALIASES, model.source.name)
+        return cls(tokenizer, names, tuple(model.adapters), model.max_total_tokens)
 
     def generate(self, body: GenerateBody) -> Request:
         """A request of `/generate`; raises `ValidationError`."""
