@@ -146,12 +146,15 @@ def hub_revoke(
 def hub_gc(
     store: StoreOption = DEFAULT_STORE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    grace_hours: Annotated[
+        float, typer.Option(min=0, help="Keep uploads of the last hours, whose commit may still come.")
+    ] = 24.0,
 ) -> None:
     """Delete file contents that no commit names any more. The Hub must be stopped for that."""
     from hub_tools.hub.server.sweeping import sweep
 
     with _plain_errors():
-        found = sweep(store.expanduser().absolute(), dry_run)
+        found = sweep(store.expanduser().absolute(), dry_run, grace_hours)
     verb = "would free" if dry_run else "freed"
     typer.echo(
         f"{verb} {found.freed:,} bytes: {found.files:,} files that no commit names and {found.xorbs:,} xorbs;"
