@@ -26,7 +26,10 @@ KEPT = "kept.json"  # marks bare weights: nothing goes on from them
 RUN_KEY = "run.json"
 FINISHED = "finished.json"  # what a training came to, once it has ended
 # What decides no outcome, or only the order of its sums.
-FREE = {"save_steps", "merge", "publish_step", "micro_batch", "gradient_checkpointing"}
+FREE = {
+    *("save_steps", "merge", "publish_step"),
+    *("micro_batch", "gradient_checkpointing", "checkpointed_layers", "compile_layers"),
+}
 RESUMED_FROM = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "pytorch_model_fsdp*", "global_step*")
 
 

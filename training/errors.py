@@ -11,6 +11,10 @@ class OutOfMemory(TrainingError):  # noqa: N818
     """A training whose micro-batch does not fit into memory; a smaller one may."""
 
 
+class NotCompiled(TrainingError):  # noqa: N818
+    """A training whose layers the compiler could not compile; it may run without."""
+
+
 class ConversionError(Exception):
     """A model file that cannot be fetched, read, or trusted after conversion."""
 

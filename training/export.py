@@ -80,7 +80,7 @@ def _model(settings: TrainSettings, base: tuple[str, str], device: str) -> dict[
         "model_name_or_path": base[0],
         "model_revision": base[1],
         "dtype": "float32" if in_float32 else "bfloat16",
-        "attn_implementation": settings.attention,
+        "attn_implementation": "sdpa" if settings.attention == "varlen" else settings.attention,
     }
     if settings.attention_dropout:  # of a base that has none, leave the key out
         found["model_init_kwargs"] = {"attention_dropout": settings.attention_dropout}

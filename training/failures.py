@@ -8,19 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from training import checkpoints
-from training.errors import OutOfMemory, TrainingError, one_line
+from training.errors import NotCompiled, OutOfMemory, TrainingError, one_line
 
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
-    """Raise a TrainingError where memory runs out, or the disk while a checkpoint goes to `folder`."""
+    """Raise a TrainingError where memory runs out, the disk while a checkpoint goes to `folder`, or where
+    layers cannot be compiled.
+    """
     failure: TrainingError | None = None
     try:
         yield
     except TrainingError:
         raise
     except Exception as error:
-        failure = _memory(error) or _disk(error, folder)
+        failure = _memory(error) or _compiler(error) or _disk(error, folder)
         if failure is None:
             raise
     if failure is not None:  # outside the handler: the error's frames hold the model in memory
@@ -58,6 +60,14 @@ def _memory(error: Exception) -> OutOfMemory | None:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or on_cpu:
         return OutOfMemory(f"out of memory: {one_line(error)}")
     return None
+
+
+def _compiler(error: Exception) -> NotCompiled | None:
+    from training.compiled import failed_to_compile
+
+    if not failed_to_compile(error):
+        return None
+    return NotCompiled(f"the layers cannot be compiled here ({type(error).__name__}: {one_line(error)})")
 
 
 def _disk(error: Exception, folder: Path) -> TrainingError | None:

@@ -15,6 +15,8 @@ from training.shapes import Shape
 
 ROOM = 0.95  # of the GPU's memory; fragments take the rest
 LARGEST = 16  # pairs (or packs) in a micro-batch that are worth trying
+SHARES = (0.25, 0.5, 0.75)  # of the layers, that may compute their activations again, beside none and all
+WORTH_COMPILING = 600  # seconds of a training; compiling takes one or two minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +33,9 @@ class Forecast:
 
     @property
     def fits(self) -> bool:
-        """Whether the GPU has the memory, with some room left for fragments."""
-        return self.memory.total <= ROOM * self.gpu.memory * GIB
+        """Whether the GPU has the memory, with some room left for fragments, or what may be filled of it."""
+        room = min(ROOM * self.gpu.memory, self.settings.gpu_memory or math.inf)
+        return self.memory.total <= room * GIB
 
     @property
     def seconds(self) -> float:
@@ -55,15 +58,25 @@ class Forecast:
             f"{self.shape.parameters / 1e9:.2f} B parameters, {settings.method}, on {many}"
             + (f" ({settings.sharding})" if settings.processes > 1 else ""),
             f"micro-batch {settings.micro_batch}, accumulation {self.accumulation}, "
-            f"checkpointing {'on' if settings.gradient_checkpointing else 'off'}, "
+            f"checkpointing {self._checkpointing()}, "
             f"{settings.batch_size} pairs a step of up to {settings.max_length} tokens each",
             f"GiB a GPU: {told} = {parts.total / GIB:.1f} of {self.gpu.memory:.1f}: {verdict}",
             f"{self.speed.tokens_per_second:,.0f} tokens/s, MFU {self.speed.mfu:.0%}, "
             f"{settings.steps} steps in {hours(self.seconds)} at {length}",
-            f"Layers are {'fused' if fused_layers() else 'plain: liger-kernel is not installed here'}. "
-            "Fitted to runs on one H100, within 10 % of each; on other GPUs and across several it is "
-            "arithmetic from data sheets.",
+            f"Layers are {self._layers()}. Fitted to runs on one H100, within 10 % of each; on other GPUs "
+            "and across several it is arithmetic from data sheets.",
         ]
+
+    def _checkpointing(self) -> str:
+        if not self.settings.gradient_checkpointing:
+            return "off"
+        some = self.settings.checkpointed_layers
+        return f"of {some} of {self.shape.layers} layers" if some else "on"
+
+    def _layers(self) -> str:
+        if self.settings.compile_layers:
+            return "compiled" + (", their products in float8" if self.settings.float8 else "")
+        return "fused" if fused_layers() else "plain: liger-kernel is not installed here"
 
     def _way_out(self) -> str:
         if self.settings.method == "full":
@@ -81,16 +94,28 @@ def forecast(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float
 def choose(
     settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None = None
 ) -> TrainSettings:
-    """Fill in the micro-batch and the checkpointing that are fastest among those that fit.
+    """Fill in the micro-batch and the checkpointing that are fastest among those that fit, and compile what
+    runs for long enough.
 
     What the settings name is kept, and a step has the same pairs whatever is chosen. Where nothing fits, it
     is what takes least memory.
     """
-    tried = [_forecast(candidate, shape, gpu, pair_tokens) for candidate in _candidates(settings)]
+    if settings.compile_layers is not None:
+        return _fastest(settings, shape, gpu, pair_tokens).settings
+    compiled, plain = (settings.model_copy(update={"compile_layers": on}) for on in (True, False))
+    found = _fastest(compiled, shape, gpu, pair_tokens)
+    whole = settings.processes == 1 or settings.sharding == "ddp"  # split layers gather weights as they go
+    if whole and (settings.float8 or found.seconds > WORTH_COMPILING):
+        return found.settings
+    return _fastest(plain, shape, gpu, pair_tokens).settings
+
+
+def _fastest(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None) -> Forecast:
+    tried = [_forecast(one, shape, gpu, pair_tokens) for one in _candidates(settings, shape.layers)]
     fitting = [found for found in tried if found.fits]
     if fitting:
-        return max(fitting, key=lambda found: found.speed.tokens_per_second).settings
-    return min(tried, key=lambda found: found.memory.total).settings
+        return max(fitting, key=lambda found: found.speed.tokens_per_second)
+    return min(tried, key=lambda found: found.memory.total)
 
 
 def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = None) -> Workload:
@@ -111,9 +136,11 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
         length=length,
         accumulation=_accumulation(settings, length),
         checkpointing="full" if settings.gradient_checkpointing else "none",
+        checkpointed_layers=settings.checkpointed_layers,
+        float8=settings.float8,
         trained="bfloat16" if in_bfloat16 else "float32",
         optimizer=optimizer,
-        fused=fused_layers(),
+        fused=bool(settings.compile_layers) or fused_layers(),
         adapters=adapters,
         processes=settings.processes,
         sharding=settings.sharding,
@@ -144,13 +171,22 @@ def _forecast(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: floa
     )
 
 
-def _candidates(settings: TrainSettings) -> Iterator[TrainSettings]:
+def _candidates(settings: TrainSettings, layers: int) -> Iterator[TrainSettings]:
     share = max(1, settings.batch_size // settings.processes)
     sizes = [size for size in range(1, LARGEST + 1) if settings.packing or share % size == 0]
     micro = [settings.micro_batch] if settings.micro_batch else sizes
-    checkpointing = settings.gradient_checkpointing
-    for size, on in itertools.product(micro, [False, True] if checkpointing is None else [checkpointing]):
-        yield settings.model_copy(update={"micro_batch": size, "gradient_checkpointing": on})
+    for size, (on, some) in itertools.product(micro, _checkpointings(settings, layers)):
+        changes = {"micro_batch": size, "gradient_checkpointing": on, "checkpointed_layers": some}
+        yield settings.model_copy(update=changes)
+
+
+def _checkpointings(settings: TrainSettings, layers: int) -> list[tuple[bool, int | None]]:
+    """Return ways to checkpoint: whether, and how many layers (None: all)."""
+    on, some = settings.gradient_checkpointing, settings.checkpointed_layers
+    if some or on is not None:
+        return [(on is not False, some)]
+    shares = {round(share * layers) for share in SHARES} - {0, layers}
+    return [(False, None), *((True, share) for share in sorted(shares)), (True, None)]
 
 
 def _accumulation(settings: TrainSettings, length: float) -> int:

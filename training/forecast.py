@@ -29,6 +29,7 @@ ADAPTER_TRAFFIC = 3.25  # the same for adapters on every linear module, beside t
 DEQUANTISE = 15.3  # bytes moved for each 4-bit parameter a pass
 STEP_BANDWIDTH = 0.168  # share of the bandwidth that the optimiser reaches
 LAUNCH = 3e-4  # seconds a layer and pass beside all that, whatever the size of the micro-batch
+FLOAT8 = 1.5  # times that products in float8 are faster, scaling included; not fitted, NeMo's published gain
 LINK = 0.6  # share of the link's speed that collectives reach
 
 
@@ -45,6 +46,8 @@ class Workload:
     length: float
     accumulation: int = 1
     checkpointing: Checkpointing = "full"
+    checkpointed_layers: int | None = None  # None: all
+    float8: bool = False
     trained: Dtype = "float32"
     optimizer: Optimizer = "adamw"
     fused: bool = False
@@ -56,6 +59,13 @@ class Workload:
     def trained_parameters(self) -> int:
         """Parameters that the optimiser changes."""
         return self.shape.parameters if self.method == "full" else self.adapters
+
+    @property
+    def recomputed(self) -> int:
+        """Layers that compute their activations again in the backward pass."""
+        if self.checkpointing == "none":
+            return 0
+        return min(self.shape.layers, self.checkpointed_layers or self.shape.layers)
 
     @property
     def shards(self) -> int:
@@ -92,7 +102,8 @@ def memory(work: Workload) -> Memory:
         gradients *= 2  # the buckets that are sent
     weights, states = _weights(work), _states(work)
     layer = _layer(work)
-    stored = work.shape.layers * _stored(work) + (layer if work.checkpointing != "none" else 0)
+    kept = (work.shape.layers - work.recomputed) * work.tokens * _saved(work.shape, work.fused)
+    stored = kept + work.recomputed * _stored(work) + (layer if work.recomputed else 0)
     forward = Memory(
         weights + _casts(work), gradients if work.accumulation > 1 else 0.0, states, stored, _loss(work)
     )
@@ -142,14 +153,10 @@ def _layer(work: Workload) -> float:
 
 
 def _stored(work: Workload) -> float:
-    """Bytes of one layer between its forward and its backward pass."""
+    """Bytes between its two passes of one layer that computes its activations again."""
     shape = work.shape
-    a_token = {
-        "none": _saved(shape, work.fused),
-        "selective": 2 * (shape.hidden + shape.queries) + 4 * shape.heads,
-        "full": 2 * shape.hidden,
-    }
-    return work.tokens * a_token[work.checkpointing]
+    attention = 2 * shape.queries + 4 * shape.heads if work.checkpointing == "selective" else 0
+    return work.tokens * (2 * shape.hidden + attention)
 
 
 def _loss(work: Workload) -> float:
@@ -186,11 +193,13 @@ def model_flops(work: Workload) -> float:
 
 def _micro_seconds(work: Workload, gpu: Gpu) -> float:
     """Seconds of one micro-batch: products, then the bytes that layers and 4-bit weights move."""
-    again = work.checkpointing != "none"
     shape = work.shape
+    again = work.recomputed / shape.layers
     recomputed = shape.forward_flops(0 if work.checkpointing == "selective" else work.length)
-    flops = model_flops(work) + (recomputed + 2 * work.adapters if again else 0)
-    passes = 4 if again else 3
+    flops = model_flops(work) + again * (recomputed + 2 * work.adapters)
+    if work.float8:
+        flops -= (1 - 1 / FLOAT8) * (6 + 2 * again) * shape.linear
+    passes = 3 + again
     traffic = TRAFFIC[work.fused] + (ADAPTER_TRAFFIC if work.method != "full" else 0)
     moved = passes * traffic * work.tokens * shape.layers * _saved(shape, fused=True)
     if work.method == "qlora":
@@ -211,7 +220,7 @@ def _step_seconds(work: Workload, gpu: Gpu) -> float:
     return moved / (gpu.bandwidth * 1e9 * STEP_BANDWIDTH) + sent
 
 
-def _gathering(work: Workload, gpu: Gpu, passes: int) -> float:
+def _gathering(work: Workload, gpu: Gpu, passes: float) -> float:
     """Seconds in which sharded weights are fetched for each pass, and gradients are sent; it overlaps."""
     if work.sharding == "ddp":
         return 0.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import methods
-from training.errors import OutOfMemory, TrainingError
+from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher
 from training.publish import Base
 from training.result import Trained
@@ -59,7 +59,7 @@ def write(job: Job, folder: Path) -> None:
     for old in (folder / RESULT, *folder.glob(FAILURE.format(rank="*"))):
         old.unlink(missing_ok=True)
     content = {
-        "settings": job.settings.model_dump(),
+        "settings": job.settings.everything(),
         "base": {**asdict(job.base), "path": str(job.base.path)},
         "work": str(job.work),
         "threads": job.threads,
@@ -161,7 +161,7 @@ def _event(line: str) -> dict[str, Any]:
 def _failure(folder: Path, code: int) -> TrainingError:
     """Return what stopped the processes: the first that told why, memory before all else."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(FAILURE.format(rank="*"))]
-    for kind in (OutOfMemory, TrainingError):
+    for kind in (OutOfMemory, NotCompiled, TrainingError):
         for failure in sorted(told, key=lambda failure: failure["time"]):
             if failure["kind"] == kind.__name__:
                 return kind(failure["message"])

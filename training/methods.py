@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 
 from training.errors import TrainingError, one_line
 from training.settings import TrainSettings
+
+WINDOWS = ("sliding_window", "attention_chunk_size", "attn_logit_softcapping")
+FULL = "full_attention"
 
 
 def device() -> str:
@@ -46,13 +50,13 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
             options["attention_dropout"] = settings.attention_dropout
         model, loaded = AutoModelForCausalLM.from_pretrained(
             path,
-            attn_implementation=settings.attention,
+            attn_implementation=_attention(path, settings),
             use_safetensors=True,
             output_loading_info=True,
             **options,
         )
     except (OSError, ValueError, ImportError) as error:
-        other = "; set attention to sdpa" if settings.attention.startswith("flash") else ""
+        other = "; set attention to sdpa" if (settings.attention or "").startswith("flash") else ""
         raise TrainingError(f"the base model does not load: {one_line(error)}{other}") from error
     if absent := loaded["missing_keys"]:
         raise TrainingError(
@@ -62,6 +66,30 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
     if settings.method == "qlora":
         _keep_layout(model)
     return model
+
+
+def _attention(path: Path, settings: TrainSettings) -> str:
+    """Return the name that transformers knows the attention by."""
+    if settings.attention != "varlen":
+        return settings.attention or "sdpa"
+    from training import attention
+
+    if not sees_all_before(path):
+        raise TrainingError(
+            "attention is varlen, which a base with windows on its attention cannot take; leave it out"
+        )
+    attention.register()
+    return attention.VARLEN
+
+
+def sees_all_before(base: Path) -> bool:
+    """Return whether each token of a base sees all those before it, alike: what varlen attention computes."""
+    try:
+        config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # told where it is loaded
+        return True
+    windows = any(config.get(key) for key in WINDOWS) and config.get("use_sliding_window", True)
+    return not windows and set(config.get("layer_types") or [FULL]) == {FULL}
 
 
 def _keep_layout(model: Any) -> None:
@@ -158,9 +186,26 @@ def _check_targets(targets: str | list[str], model: Any) -> None:
         )
 
 
+def can_compile() -> bool:
+    """Return whether layers can be compiled for this machine's GPU: with Triton and a C compiler."""
+    from torch.utils._triton import has_triton
+
+    return bool(has_triton()) and any(
+        shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")
+    )
+
+
 def float32_adapters(model: Any) -> None:
-    """Keep trained weights in float32: TRL casts a qlora run's to bfloat16, where small updates are lost."""
+    """Keep trained weights in float32: TRL casts a qlora run's to bfloat16, where small updates are lost.
+
+    What goes into them on a GPU stays bfloat16, as autocast computes in that: PEFT would make a float32 copy
+    for each adapter, to be kept for the backward pass.
+    """
     import torch
+
+    for module in model.modules():
+        if hasattr(module, "cast_input_dtype_enabled"):
+            module.cast_input_dtype_enabled = device() == "cpu"
 
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.is_floating_point():

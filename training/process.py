@@ -74,12 +74,22 @@ def torch_threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def grow_segments() -> None:
+    """Let torch's memory on a GPU grow in place, which leaves next to no fragments where lengths vary;
+    without effect once torch has taken memory there.
+    """
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+
+
 @contextlib.contextmanager
-def plainly_on_cpu() -> Iterator[None]:
-    """Compile nothing where there is no GPU: it takes longer than these trainings do, and a C++ compiler."""
+def plainly_on_cpu(compiled: bool = False) -> Iterator[None]:
+    """Compile nothing that nobody asked for where there is no GPU: it takes longer than these trainings do,
+    and a C++ compiler.
+    """
     import torch
 
-    if torch.cuda.is_available():
+    if compiled or torch.cuda.is_available():
         yield
     else:
         with torch.compiler.set_stance("force_eager"):

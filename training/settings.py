@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
@@ -14,6 +14,7 @@ from training.names import ELSEWHERE
 
 Method = Literal["full", "lora", "qlora"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
+Attention = Literal["sdpa", "varlen", "eager", "flash_attention_2", "flash_attention_3"]
 
 # Adapters start at zero and need far larger steps than weights that were pretrained.
 LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
@@ -43,7 +44,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         ge=1,
         le=1024,
         description="Pairs in one forward pass, a divisor of batch_size (if packing, times max_length). "
-        "None takes up to 2 on a CPU and 8 on a GPU, 1 with packing.",
+        "None takes up to 2 on a CPU, on a GPU what is fastest in its memory; 1 pack on a CPU.",
     )
     max_length: int = Field(
         2048,
@@ -81,9 +82,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         min_length=1,
         description="Modules that get an adapter: all-linear, or names such as q_proj.",
     )
-    attention: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = Field(
-        "sdpa",
-        description="How attention is computed; the flash ways need a GPU and are the fast ones for packing.",
+    attention: Attention | None = Field(
+        None,
+        description="How attention is computed; None takes varlen, which leaves padding out, on a GPU or for "
+        "packing, else sdpa. The flash ways need a GPU and a package; varlen needs neither.",
     )
     packing: bool = Field(
         False,
@@ -92,7 +94,29 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     )
     gradient_checkpointing: bool | None = Field(
         None,
-        description="Recompute activations to save memory; None turns it on for a GPU and off for a CPU.",
+        description="Compute activations again to save memory; None does so on a GPU that has too little.",
+    )
+    checkpointed_layers: int | None = Field(
+        None,
+        ge=1,
+        description="How many layers gradient_checkpointing takes; None takes all, or on a GPU as many as it "
+        "must.",
+    )
+    compile_layers: bool | None = Field(
+        None,
+        description="Compile the layers, which takes a minute or two; None does so on a GPU for a training "
+        "that takes more than ten.",
+    )
+    float8: bool = Field(
+        False,
+        description="Let full train with matrix products in float8 (torchao), which are faster and less "
+        "exact; weights and updates stay as they are. Needs a GPU of Ada's or Hopper's kind, or newer.",
+    )
+    gpu_memory: float | None = Field(
+        None,
+        gt=0,
+        exclude=True,
+        description="GiB of the GPU that the training may fill; None takes nearly all. In no fingerprint.",
     )
     chat_template: str | None = Field(
         None, description="A Jinja chat template in place of the base's own; needed where the base has none."
@@ -181,6 +205,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             )
         if self.batch_size % self.processes:
             raise ValueError(f"{self.processes} processes do not divide batch_size {self.batch_size}")
+        if self.float8 and self.method != "full":
+            raise ValueError(f"float8 is on, but method {self.method} trains adapters; it is for full alone")
+        if self.checkpointed_layers and self.gradient_checkpointing is False:
+            raise ValueError("checkpointed_layers is set, but gradient_checkpointing is off")
         share = self.batch_size // self.processes
         if not self.packing and self.micro_batch and share % self.micro_batch:
             each = f"the {share} pairs of each process" if self.processes > 1 else f"batch_size {share}"
@@ -215,9 +243,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         filled = {
             "learning_rate": self.learning_rate or LEARNING_RATES[self.method],
             "micro_batch": self.micro_batch or (1 if self.packing else divisor),
-            "gradient_checkpointing": device == "cuda"
+            "attention": self.attention or ("varlen" if device == "cuda" or self.packing else "sdpa"),
+            "gradient_checkpointing": device == "cuda" or bool(self.checkpointed_layers)
             if self.gradient_checkpointing is None
             else self.gradient_checkpointing,
+            "compile_layers": bool(self.compile_layers),
             "eval_steps": self.eval_steps or max(1, self.steps // 10),
             "merge": None if self.method == "full" else bool(self.merge),
         }
@@ -230,9 +260,13 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         fits = [n for n in range(1, self.micro_batch) if self.packing or share % n == 0]
         if fits:
             return self.model_copy(update={"micro_batch": max(fits)})
-        return (
-            None if self.gradient_checkpointing else self.model_copy(update={"gradient_checkpointing": True})
-        )
+        if self.gradient_checkpointing and self.checkpointed_layers is None:
+            return None
+        return self.model_copy(update={"gradient_checkpointing": True, "checkpointed_layers": None})
+
+    def everything(self) -> dict[str, Any]:
+        """Return all settings as JSON can hold them, those in no fingerprint too."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
 
 
 def load_settings(path: Path) -> TrainSettings:

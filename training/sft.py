@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training import checkpoints, methods
 from training.encode import Encoded, encode_pairs
-from training.errors import OutOfMemory, TrainingError
+from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher, ignore
 from training.failures import explained, written_whole
 from training.heldout import split
 from training.layout import lay_out
-from training.process import keep_freed_memory, plainly_on_cpu, quiet, torch_threads, wait_passively
+from training.process import (
+    grow_segments,
+    keep_freed_memory,
+    plainly_on_cpu,
+    quiet,
+    torch_threads,
+    wait_passively,
+)
 from training.publish import Base, write_model
 from training.result import Trained, describe
 from training.settings import TrainSettings
@@ -75,6 +82,7 @@ def train(
     from training.launch import launch
 
     wait_passively()
+    grow_segments()
     keep_freed_memory()
     job = Job(fitted(settings, base), pairs, base, work, threads)
     watcher = Watcher(on_step, on_note)
@@ -86,10 +94,14 @@ def train(
             return attempt(job, watcher)
         except OutOfMemory as error:
             job = _smaller(job, str(error))
-        how = " with gradient_checkpointing" if job.settings.gradient_checkpointing else ""
-        on_note(
-            f"out of memory: now micro_batch {job.settings.micro_batch}{how}, the same pairs in each step"
-        )
+            how = " with gradient_checkpointing" if job.settings.gradient_checkpointing else ""
+            note = (
+                f"out of memory: now micro_batch {job.settings.micro_batch}{how}, the same pairs in each step"
+            )
+        except NotCompiled as error:
+            job = replace(job, settings=job.settings.model_copy(update={"compile_layers": False}))
+            note = f"{error}; it goes on without, slower"
+        on_note(note)
 
 
 def _trained_before(job: Job, on_note: Callable[[str], None]) -> Trained | None:
@@ -120,7 +132,11 @@ def fitted(settings: TrainSettings, base: Base) -> TrainSettings:
         with suppress(
             TrainingError
         ):  # an architecture that forecasts do not know, say: it may train all the same
+            if settings.compile_layers is None and not methods.can_compile():
+                settings = settings.model_copy(update={"compile_layers": False})
             settings = choose(settings, read_shape(base.path), gpu)
+    if settings.attention is None and not methods.sees_all_before(base.path):
+        settings = settings.model_copy(update={"attention": "sdpa"})
     return settings.resolve(device)
 
 
@@ -131,7 +147,7 @@ def _smaller(job: Job, reason: str) -> Job:
             f"{reason}; micro_batch is 1 already, and gradient_checkpointing on: lower max_length (now "
             f"{job.settings.max_length}), or take method qlora"
         )
-    return Job(settings, job.pairs, job.base, job.work, job.threads)
+    return replace(job, settings=settings)
 
 
 def train_here(job: Job, watcher: Watcher) -> Trained:
@@ -139,7 +155,7 @@ def train_here(job: Job, watcher: Watcher) -> Trained:
 
     Raises OutOfMemory where the micro-batch does not fit, and TrainingError.
     """
-    with quiet(), torch_threads(job.threads), plainly_on_cpu():
+    with quiet(), torch_threads(job.threads), plainly_on_cpu(bool(job.settings.compile_layers)):
         tokenizer = methods.load_tokenizer(job.base.path, job.settings)
         pairs, held_out = split(job.pairs, job.settings.held_out)
         encoded = _encode(tokenizer, pairs, job.settings)

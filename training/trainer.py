@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from training import methods
+from training.compiled import FLOAT8_SIZE, compile_layers, to_float8
 from training.encode import Example
 from training.errors import TrainingError
 from training.settings import TrainSettings
@@ -18,6 +20,9 @@ from training.watch import Run, Watch
 
 def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | None = None) -> SFTTrainer:
     """Return the trainer for a base model that was loaded for these settings; the adapter is put on here."""
+    if run.settings.float8:
+        _check_float8()
+        to_float8(model)
     trainer = SFTTrainer(
         model=model,
         args=arguments or trainer_arguments(run),
@@ -33,7 +38,17 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
     )  # else written at every checkpoint, with the base's local path
     if run.settings.method != "full":
         methods.float32_adapters(trainer.model)
+    if run.settings.compile_layers:
+        compile_layers(trainer)
     return trainer
+
+
+def _check_float8() -> None:
+    _needs("torchao", "float8 is on")
+    if methods.device() == "cpu" or torch.cuda.get_device_capability() < (8, 9):
+        raise TrainingError(
+            "float8 is on, which needs a GPU of compute capability 8.9 (Ada, Hopper, or newer); leave it out"
+        )
 
 
 def trainer_arguments(run: Run) -> SFTConfig:
@@ -53,9 +68,10 @@ def trainer_arguments(run: Run) -> SFTConfig:
         max_grad_norm=settings.max_grad_norm,
         **_optimizer(settings),
         max_length=None,  # encode_pairs has cut already
-        padding_free=settings.packing,
+        padding_free=settings.packing or settings.attention == "varlen",
+        pad_to_multiple_of=FLOAT8_SIZE if settings.float8 else None,
         gradient_checkpointing=settings.gradient_checkpointing,
-        use_liger_kernel=methods.has_liger(),
+        use_liger_kernel=methods.has_liger() and not settings.compile_layers,
         ddp_find_unused_parameters=False,
         use_cpu=on_cpu,
         bf16=not on_cpu,

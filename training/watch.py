@@ -13,6 +13,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from training import checkpoints
+from training.compiled import checkpoint_only
 from training.encode import Example
 from training.errors import TrainingError
 from training.events import StepEvent, ignore
@@ -64,6 +65,11 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.run = run
         self.began = 0.0
         self.random: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **found: Any) -> None:
+        """Let the other layers keep their activations, where some compute theirs again."""
+        if self.run.settings.checkpointed_layers:
+            checkpoint_only(found["model"], self.run.settings.checkpointed_layers)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the step's clock."""

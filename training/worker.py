@@ -13,7 +13,7 @@ from pathlib import Path
 from training import checkpoints, launch
 from training.errors import TrainingError
 from training.events import Watcher
-from training.process import keep_freed_memory, wait_passively
+from training.process import grow_segments, keep_freed_memory, wait_passively
 
 
 def main(folder: Path, with_parent: bool) -> int:
@@ -21,6 +21,7 @@ def main(folder: Path, with_parent: bool) -> int:
     if with_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     wait_passively()
+    grow_segments()
     keep_freed_memory()
     from training.sft import train_here
 

@@ -101,6 +101,39 @@ def test_a_small_gpu_gets_checkpointing_and_a_large_one_keeps_its_activations() 
     assert large.speed.tokens_per_second > small.speed.tokens_per_second
 
 
+def test_between_all_and_nothing_some_layers_compute_again() -> None:
+    found = forecast(TrainSettings(method="qlora", gpu_memory=40.0, micro_batch=8), SMALL, H100)
+    some = found.settings.checkpointed_layers
+    assert found.settings.gradient_checkpointing
+    assert some in {8, 16, 24}
+    assert any(f"checkpointing of {some} of 32 layers" in line for line in found.lines())
+    all_again = forecast(TrainSettings(method="qlora", gradient_checkpointing=True), SMALL, H100)
+    assert all_again.settings.checkpointed_layers is None
+    assert found.speed.tokens_per_second > all_again.speed.tokens_per_second
+
+
+@pytest.mark.parametrize(("shape", "room"), [(SMALL, 12.0), (LARGE, 60.0)])
+def test_no_more_of_the_gpu_is_filled_than_may_be(shape: Shape, room: float) -> None:
+    found = forecast(TrainSettings(method="qlora", gpu_memory=room), shape, H100)
+    assert found.fits
+    assert room / 2 < found.memory.total / GIB <= room
+
+
+def test_long_trainings_alone_are_compiled_and_split_ones_are_not() -> None:
+    long, short = (choose(TrainSettings(method="qlora", steps=n), SMALL, H100) for n in (1000, 10))
+    assert (long.compile_layers, short.compile_layers) == (True, False)
+    split = TrainSettings(method="full", processes=8, sharding="fsdp2")
+    assert not choose(split, SMALL, H100).compile_layers
+    assert choose(TrainSettings(compile_layers=False), SMALL, H100).compile_layers is False
+
+
+def test_float8_is_forecast_faster_in_the_same_memory() -> None:
+    settings = TrainSettings(method="full", weights="bfloat16")
+    plain, fast = (forecast(settings.model_copy(update={"float8": on}), SMALL, H100) for on in (False, True))
+    assert 1.1 < fast.speed.tokens_per_second / plain.speed.tokens_per_second < 1.6
+    assert fast.memory == plain.memory
+
+
 def test_what_fits_nowhere_says_so_with_the_way_out() -> None:
     found = forecast(TrainSettings(method="full"), LARGE, H100)
     assert not found.fits

@@ -1,0 +1,171 @@
+"""What makes trainings fast, shown where it can be shown without a GPU: that it changes no result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from pydantic import ValidationError
+from training_samples import make_model, make_pairs, make_tokenizer, quick
+
+from training import compiled, launch, methods
+from training.encode import encode_pairs
+from training.errors import TrainingError
+from training.layout import lay_out
+from training.publish import Base
+from training.settings import TrainSettings
+from training.sft import Job, Trained, fitted, train
+
+STILL = {"attention_dropout": 0.0, "lora_dropout": 0.0}
+WATCHED = {"held_out": 2, "eval_steps": 2, "samples": 1, "sample_tokens": 4}
+
+
+def assert_alike(one: Trained, other: Trained) -> None:
+    for (_, some), (_, others) in zip(one.losses + one.held_out, other.losses + other.held_out, strict=True):
+        assert some == pytest.approx(others, rel=1e-4)
+
+
+@pytest.mark.parametrize("packing", [False, True])
+def test_attention_pair_by_pair_computes_what_masks_and_padding_compute(
+    base: Base, tmp_path: Path, packing: bool
+):
+    one, other = (
+        train(
+            quick("lora", packing=packing, attention=attention, micro_batch=2, **STILL, **WATCHED),
+            make_pairs(12),
+            base,
+            tmp_path / attention,
+        )
+        for attention in ("sdpa", "varlen")
+    )
+    assert_alike(one, other)
+    assert [sample.answer for sample in one.samples] == [sample.answer for sample in other.samples]
+
+
+def test_dropout_on_attention_works_pair_by_pair(base: Base, tmp_path: Path):
+    dropped, still = (
+        train(
+            quick("full", packing=True, attention="varlen", attention_dropout=share),
+            make_pairs(12),
+            base,
+            tmp_path / str(share),
+        )
+        for share in (0.5, 0.0)
+    )
+    assert dropped.losses[0] != pytest.approx(still.losses[0])
+    assert dropped.losses[-1][1] < dropped.losses[0][1]
+
+
+def test_attention_follows_the_device_the_packing_and_the_base(base: Base, tmp_path: Path):
+    assert TrainSettings().resolve("cpu").attention == "sdpa"
+    assert TrainSettings(packing=True).resolve("cpu").attention == "varlen"
+    assert TrainSettings().resolve("cuda").attention == "varlen"
+    config = json.loads((base.path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"sliding_window": 64}))
+    windowed = Base(tmp_path, "demo/windowed", "0" * 40)
+    assert fitted(TrainSettings(packing=True), windowed).attention == "sdpa"
+    with pytest.raises(TrainingError, match="attention is varlen, which a base with windows"):
+        methods.load_base(tmp_path, TrainSettings(attention="varlen"))
+
+
+@pytest.mark.slow
+def test_compiled_layers_compute_what_plain_ones_compute(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")  # all of it but the code for the device
+    torch._dynamo.reset()
+    settings = quick("full", packing=True, **STILL, **WATCHED)
+    plain = train(settings, make_pairs(12), base, tmp_path / "plain")
+    before = torch._dynamo.utils.counters["frames"]["ok"]
+    notes: list[str] = []
+    fast = train(
+        settings.model_copy(update={"compile_layers": True}),
+        make_pairs(12),
+        base,
+        tmp_path / "fast",
+        on_note=notes.append,
+    )
+    assert_alike(plain, fast)
+    assert torch._dynamo.utils.counters["frames"]["ok"] > before
+    assert not any("compiled" in note for note in notes)
+
+
+def test_layers_that_cannot_be_compiled_are_trained_without(
+    base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(graph: object, inputs: object) -> None:
+        raise RuntimeError("no assembler\nanywhere")
+
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    torch._dynamo.reset()
+    notes: list[str] = []
+    trained = train(quick("lora", compile_layers=True), make_pairs(12), base, work, on_note=notes.append)
+    assert len(trained.losses) == 4
+    (note,) = notes
+    assert note.startswith("the layers cannot be compiled here (BackendCompilerFailed: ")
+    assert "no assembler anywhere" in note
+    assert note.endswith("; it goes on without, slower")
+    assert "\n" not in note
+
+
+def test_some_layers_alone_compute_their_activations_again(base: Base, tmp_path: Path):
+    from training.trainer import build_trainer
+    from training.watch import Run
+
+    settings = quick("full", steps=1, gradient_checkpointing=True, checkpointed_layers=1).resolve("cpu")
+    tokenizer = make_tokenizer()
+    examples = encode_pairs(tokenizer, make_pairs(12), 128).examples
+    layout = lay_out([len(example.input_ids) for example in examples], settings)
+    run = Run(settings, examples, layout, tmp_path)
+    trainer = build_trainer(run, methods.load_base(base.path, settings), tokenizer)
+    run.start(trainer, None)
+    trainer.train()
+    assert [layer.gradient_checkpointing for layer in compiled.decoder_layers(trainer.model)] == [True, False]
+
+
+def test_float8_takes_the_layers_products_and_leaves_weights_and_head():
+    torch.manual_seed(0)
+    ids = torch.randint(3, 400, (2, 16))
+    model = make_model().float()
+    exact = model(input_ids=ids, labels=ids).loss.item()
+    names = list(model.state_dict())
+    compiled.to_float8(model, emulate=True)
+    kinds = {name: type(module).__name__ for name, module in model.named_modules()}
+    assert kinds["lm_head"] == "Linear"
+    assert kinds["model.layers.1.mlp.down_proj"] == "Float8Linear"
+    assert list(model.state_dict()) == names
+    loss = model(input_ids=ids, labels=ids).loss
+    loss.backward()
+    assert loss.item() != exact
+    assert loss.item() == pytest.approx(exact, rel=0.01)
+    assert model.model.layers[0].mlp.up_proj.weight.grad is not None
+
+
+def test_float8_is_refused_where_it_cannot_run(base: Base, work: Path):
+    with pytest.raises(ValidationError, match="float8 is on, but method lora trains adapters"):
+        TrainSettings(method="lora", float8=True)
+    with pytest.raises(TrainingError, match=r"float8 is on, which needs a GPU of compute capability 8\.9"):
+        train(quick("full", float8=True), make_pairs(12), base, work)
+
+
+def test_adapters_take_what_autocast_computes_in_without_a_copy(monkeypatch: pytest.MonkeyPatch):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(make_model(), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    monkeypatch.setattr(methods, "device", lambda: "cuda")
+    methods.float32_adapters(model)
+    seen = []
+    adapter = model.get_submodule("base_model.model.model.layers.0.mlp.down_proj.lora_A.default")
+    adapter.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        model(input_ids=torch.tensor([[5, 6, 7]]))
+    assert adapter.weight.dtype == torch.float32
+    assert seen == [torch.bfloat16]
+
+
+def test_processes_get_every_setting_those_in_no_fingerprint_too(base: Base, tmp_path: Path):
+    settings = quick("full", processes=2, sharding="fsdp2", tracker="trackio", gpu_memory=12.0)
+    launch.write(Job(settings, make_pairs(2), base, tmp_path / "work"), tmp_path / "job")
+    assert launch.read(tmp_path / "job", 2).settings == settings
