@@ -28,7 +28,8 @@ FINISHED = "finished.json"  # what a training came to, once it has ended
 # What decides no outcome, or only the order of its sums.
 FREE = {
     *("save_steps", "merge", "publish_step"),
-    *("micro_batch", "gradient_checkpointing", "checkpointed_layers", "compile_layers"),
+    *("micro_batch", "gradient_checkpointing", "checkpointed_layers", "offload_activations"),
+    "compile_layers",
 }
 RESUMED_FROM = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "pytorch_model_fsdp*", "global_step*")
 

@@ -16,6 +16,7 @@ from training.shapes import Shape
 ROOM = 0.95  # of the GPU's memory; fragments take the rest
 LARGEST = 16  # pairs (or packs) in a micro-batch that are worth trying
 SHARES = (0.25, 0.5, 0.75)  # of the layers, that may compute their activations again, beside none and all
+OFFLOADED = 0.95  # what is believed of the speed where activations leave the GPU
 WORTH_COMPILING = 600  # seconds of a training; compiling takes one or two minutes
 
 
@@ -71,7 +72,8 @@ class Forecast:
         if not self.settings.gradient_checkpointing:
             return "off"
         some = self.settings.checkpointed_layers
-        return f"of {some} of {self.shape.layers} layers" if some else "on"
+        told = f"of {some} of {self.shape.layers} layers" if some else "on"
+        return told + (" off the GPU" if self.settings.offload_activations else "")
 
     def _layers(self) -> str:
         if self.settings.compile_layers:
@@ -114,8 +116,13 @@ def _fastest(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float
     tried = [_forecast(one, shape, gpu, pair_tokens) for one in _candidates(settings, shape.layers)]
     fitting = [found for found in tried if found.fits]
     if fitting:
-        return max(fitting, key=lambda found: found.speed.tokens_per_second)
+        return max(fitting, key=_preferred)
     return min(tried, key=lambda found: found.memory.total)
+
+
+def _preferred(found: Forecast) -> float:
+    """Return the speed by which one is preferred: memory of the machine is taken for a clear gain alone."""
+    return found.speed.tokens_per_second * (OFFLOADED if found.settings.offload_activations else 1.0)
 
 
 def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = None) -> Workload:
@@ -137,6 +144,7 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
         accumulation=_accumulation(settings, length),
         checkpointing="full" if settings.gradient_checkpointing else "none",
         checkpointed_layers=settings.checkpointed_layers,
+        offload=bool(settings.offload_activations),
         float8=settings.float8,
         trained="bfloat16" if in_bfloat16 else "float32",
         optimizer=optimizer,
@@ -175,18 +183,22 @@ def _candidates(settings: TrainSettings, layers: int) -> Iterator[TrainSettings]
     share = max(1, settings.batch_size // settings.processes)
     sizes = [size for size in range(1, LARGEST + 1) if settings.packing or share % size == 0]
     micro = [settings.micro_batch] if settings.micro_batch else sizes
-    for size, (on, some) in itertools.product(micro, _checkpointings(settings, layers)):
+    for size, (on, some, away) in itertools.product(micro, _checkpointings(settings, layers)):
         changes = {"micro_batch": size, "gradient_checkpointing": on, "checkpointed_layers": some}
-        yield settings.model_copy(update=changes)
+        yield settings.model_copy(update=changes | {"offload_activations": away})
 
 
-def _checkpointings(settings: TrainSettings, layers: int) -> list[tuple[bool, int | None]]:
-    """Return ways to checkpoint: whether, and how many layers (None: all)."""
+def _checkpointings(settings: TrainSettings, layers: int) -> list[tuple[bool, int | None, bool]]:
+    """Return ways to checkpoint: whether, how many layers (None: all), and whether off the GPU."""
     on, some = settings.gradient_checkpointing, settings.checkpointed_layers
+    away = settings.offload_activations
     if some or on is not None:
-        return [(on is not False, some)]
+        return [(on is not False, some, bool(away))]
     shares = {round(share * layers) for share in SHARES} - {0, layers}
-    return [(False, None), *((True, share) for share in sorted(shares)), (True, None)]
+    found = [(False, None, False), *((True, share, False) for share in sorted(shares)), (True, None, False)]
+    if away or (away is None and (settings.processes == 1 or settings.sharding == "ddp")):
+        found.append((True, None, True))
+    return found if not away else found[-1:]
 
 
 def _accumulation(settings: TrainSettings, length: float) -> int:

@@ -30,6 +30,7 @@ DEQUANTISE = 15.3  # bytes moved for each 4-bit parameter a pass
 STEP_BANDWIDTH = 0.168  # share of the bandwidth that the optimiser reaches
 LAUNCH = 3e-4  # seconds a layer and pass beside all that, whatever the size of the micro-batch
 FLOAT8 = 1.5  # times that products in float8 are faster, scaling included; not fitted, NeMo's published gain
+HOST = 20.0  # GB/s to the machine's memory, not fitted: less than PCIe 4 has
 LINK = 0.6  # share of the link's speed that collectives reach
 
 
@@ -47,6 +48,7 @@ class Workload:
     accumulation: int = 1
     checkpointing: Checkpointing = "full"
     checkpointed_layers: int | None = None  # None: all
+    offload: bool = False  # of what checkpointing keeps, to the machine's memory
     float8: bool = False
     trained: Dtype = "float32"
     optimizer: Optimizer = "adamw"
@@ -103,7 +105,8 @@ def memory(work: Workload) -> Memory:
     weights, states = _weights(work), _states(work)
     layer = _layer(work)
     kept = (work.shape.layers - work.recomputed) * work.tokens * _saved(work.shape, work.fused)
-    stored = kept + work.recomputed * _stored(work) + (layer if work.recomputed else 0)
+    on_gpu = min(2, work.recomputed) if work.offload else work.recomputed  # one going, one coming
+    stored = kept + on_gpu * _stored(work) + (layer if work.recomputed else 0)
     forward = Memory(
         weights + _casts(work), gradients if work.accumulation > 1 else 0.0, states, stored, _loss(work)
     )
@@ -206,7 +209,8 @@ def _micro_seconds(work: Workload, gpu: Gpu) -> float:
         moved += (passes - 1) * DEQUANTISE * shape.linear
     compute = work.tokens * flops / (gpu.teraflops * 1e12 * MATMUL) + moved / (gpu.bandwidth * 1e9)
     compute += LAUNCH * passes * shape.layers
-    return max(compute, _gathering(work, gpu, passes - 1))
+    away = 2 * work.recomputed * _stored(work) / (HOST * 1e9) if work.offload else 0.0
+    return max(compute, away, _gathering(work, gpu, passes - 1))
 
 
 def _step_seconds(work: Workload, gpu: Gpu) -> float:

@@ -102,6 +102,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         description="How many layers gradient_checkpointing takes; None takes all, or on a GPU as many as it "
         "must.",
     )
+    offload_activations: bool | None = Field(
+        None,
+        description="Keep what checkpointing keeps in the machine's memory, not the GPU's; None does so on a "
+        "GPU where that makes room for larger, faster micro-batches.",
+    )
     compile_layers: bool | None = Field(
         None,
         description="Compile the layers, which takes a minute or two; None does so on a GPU for a training "
@@ -247,6 +252,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             "gradient_checkpointing": device == "cuda" or bool(self.checkpointed_layers)
             if self.gradient_checkpointing is None
             else self.gradient_checkpointing,
+            "offload_activations": bool(self.offload_activations),
             "compile_layers": bool(self.compile_layers),
             "eval_steps": self.eval_steps or max(1, self.steps // 10),
             "merge": None if self.method == "full" else bool(self.merge),

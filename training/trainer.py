@@ -71,6 +71,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
         padding_free=settings.packing or settings.attention == "varlen",
         pad_to_multiple_of=FLOAT8_SIZE if settings.float8 else None,
         gradient_checkpointing=settings.gradient_checkpointing,
+        activation_offloading=bool(settings.offload_activations) and not on_cpu,
         use_liger_kernel=methods.has_liger() and not settings.compile_layers,
         ddp_find_unused_parameters=False,
         use_cpu=on_cpu,
