@@ -1,13 +1,14 @@
 """Measures trainings beside plain TRL's defaults: tokens a second, share of the peak, peak memory.
 
-    python benchmarks/training.py                 # what this machine can: without a GPU, about two minutes
-    python benchmarks/training.py full qlora      # sections by name, on one GPU
-    python benchmarks/training.py full --micro-batch 4 --no-checkpointing --steps 4
+    python benchmarks/training.py                        # what this machine can: without a GPU, two minutes
+    python benchmarks/training.py --rows full qlora      # rows by name, on one GPU
+    python benchmarks/training.py --rows full --changes '{"compile_layers": false}'   # other settings
 
 Models have random weights in the shape of the real ones, so nothing is downloaded. Every line is a process
-of its own; the steps before `--warm` are not counted. Tokens are those of the pairs, without padding. Beside
-each of our lines on a GPU stands what the forecast says of it. Sections that need a GPU are named, and left
-out where there is none.
+of its own and is printed as soon as it is known; one that fails says why, and the others go on. Where the
+`--minutes` are over, the rows that are left are named. The first `--warm` steps are not counted. Tokens are
+those of the pairs, without padding. Our settings are those that `train` would choose here for a training of a
+thousand steps; beside each of our lines on a GPU stands what the forecast says of it.
 """
 
 from __future__ import annotations
@@ -53,15 +54,20 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Case:
-    """One line: a method on a size; `wanted` is what it is to reach on one H100 of 80 GB."""
+    """One row: a method on a size; `wanted` tokens a second and at most `room` GiB are to be reached on one
+    H100 of 80 GB, or the speed of the row `like` but for 3 %.
+    """
 
     size: str
     settings: dict[str, Any]
-    wanted: str = ""
-    float8: bool = False
+    wanted: float = 0.0
+    room: float = 80.0
+    like: str = ""
     gpu: bool = True
     length: int = 2048
     batch: int = 32
+    steps: int = 5
+    warm: int = 2
 
 
 BFLOAT16 = {"method": "full", "weights": "bfloat16"}
@@ -69,17 +75,16 @@ SECTIONS = {
     "cpu-full": Case("small", {"method": "full"}, gpu=False, length=192, batch=8),
     "cpu-lora": Case("small", {"method": "lora"}, gpu=False, length=192, batch=8),
     "cpu-qlora": Case("small", {"method": "qlora"}, gpu=False, length=192, batch=8),
-    "full": Case("7B", BFLOAT16, ">= 14,500 tokens/s"),
-    "full-float8": Case("7B", BFLOAT16, ">= 17,500 tokens/s", float8=True),
-    "full-packed": Case("7B", BFLOAT16 | {"packing": True}, "within 3 % of full"),
-    "qlora": Case("7B", {"method": "qlora"}, ">= 16,000 tokens/s"),
-    "qlora-12gib": Case(
-        "7B",
-        {"method": "qlora", "micro_batch": 8, "gradient_checkpointing": True},
-        ">= 10,500 tokens/s in <= 12 GiB",
-    ),
-    "qlora-70b": Case("70B", {"method": "qlora"}, ">= 1,400 tokens/s in <= 60 GiB"),
+    "full": Case("7B", BFLOAT16, wanted=14_500),
+    "full-float8": Case("7B", BFLOAT16 | {"float8": True}, wanted=17_500),
+    "full-packed": Case("7B", BFLOAT16 | {"packing": True}, like="full"),
+    "qlora": Case("7B", {"method": "qlora"}, wanted=16_000),
+    "qlora-12gib": Case("7B", {"method": "qlora", "gpu_memory": 12.0}, wanted=10_500, room=12.0),
+    "qlora-70b": Case(
+        "70B", {"method": "qlora", "gpu_memory": 60.0}, wanted=1_400, room=60.0, steps=2, warm=1
+    ),  # a step takes the better part of a minute
 }
+LONG = 1000  # steps of the training that the settings are chosen for
 
 
 @dataclass
@@ -115,12 +120,11 @@ def settings_of(
     case: Case, shape: Shape, gpu: Gpu | None, steps: int, changes: dict[str, Any]
 ) -> TrainSettings:
     settings = TrainSettings(
-        **(case.settings | changes), steps=steps, batch_size=case.batch, max_length=case.length,
+        **(case.settings | changes), steps=LONG, batch_size=case.batch, max_length=case.length,
         attention_dropout=0.0, save_steps=10**6,
     )  # fmt: skip
-    if gpu is None:
-        return settings.resolve("cpu")
-    return choose(settings, shape, gpu).resolve("cuda")
+    chosen = choose(settings, shape, gpu) if gpu else settings
+    return chosen.resolve("cuda" if gpu else "cpu").model_copy(update={"steps": steps})
 
 
 def tokenizer() -> Any:
@@ -131,13 +135,13 @@ def tokenizer() -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
 
 
-def random_model(case: Case, dtype: Any) -> Any:
+def random_model(case: Case, dtype: Any, attention: str = "sdpa") -> Any:
     """A model of the case's shape: for qlora its linear layers are made and packed into 4 bits one by one."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     config = AutoConfig.for_model(**config_of(case))
-    config._attn_implementation = "sdpa"
+    config._attn_implementation = attention
     where = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
     if case.settings["method"] != "qlora":
@@ -147,55 +151,20 @@ def random_model(case: Case, dtype: Any) -> Any:
                 return AutoModelForCausalLM.from_config(config, dtype=dtype)
         finally:
             torch.set_default_dtype(torch.float32)
+    from random_nf4 import in_four_bits
+
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=dtype)
     return in_four_bits(model, where, dtype)
-
-
-def in_four_bits(model: Any, where: str, dtype: Any) -> Any:
-    import torch
-    from bitsandbytes.nn import Linear4bit, Params4bit
-    from transformers.quantizers.auto import AutoHfQuantizer
-
-    from training.methods import _keep_layout, four_bit
-
-    head = model.get_output_embeddings()
-    for name, old in list(model.named_modules()):
-        if not isinstance(old, torch.nn.Linear) or old is head:
-            continue
-        new = Linear4bit(
-            old.in_features, old.out_features, bias=False, compute_dtype=dtype, compress_statistics=True,
-            quant_type="nf4", quant_storage=dtype, device="meta",
-        )  # fmt: skip
-        numbers = 0.02 * torch.randn(old.out_features, old.in_features, dtype=dtype, device=where)
-        new.weight = Params4bit(
-            numbers, requires_grad=False, compress_statistics=True, quant_type="nf4", quant_storage=dtype
-        ).to(where)
-        parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, new)
-    for module in model.modules():
-        for key, value in list(module._parameters.items()):
-            if value is not None and value.is_meta:
-                filled = torch.ones if value.ndim == 1 else lambda *s, **k: 0.02 * torch.randn(*s, **k)
-                made = filled(*value.shape, dtype=dtype, device=where)
-                module._parameters[key] = torch.nn.Parameter(made, requires_grad=False)
-        rotary = getattr(module, "inv_freq", None)
-        if rotary is not None and rotary.is_meta:
-            fresh = type(module)(config=model.config).to(where)
-            module.inv_freq, module.original_inv_freq = fresh.inv_freq, fresh.inv_freq
-    model.config.quantization_config = four_bit(dtype)
-    model.is_loaded_in_4bit = model.is_quantized = True
-    model.hf_quantizer = AutoHfQuantizer.from_config(four_bit(dtype), pre_quantized=False)
-    model.quantization_method = "bitsandbytes"
-    _keep_layout(model)
-    return model
 
 
 def ours(case: Case, settings: TrainSettings, steps: int, folder: Path) -> Iterator[tuple[int, float]]:
     """Train with this project's trainer; yield each step's tokens and seconds."""
     import torch
 
+    from training.attention import register
     from training.layout import lay_out
+    from training.process import plainly_on_cpu
     from training.trainer import build_trainer
     from training.watch import Run
 
@@ -210,15 +179,13 @@ def ours(case: Case, settings: TrainSettings, steps: int, folder: Path) -> Itera
     run = Run(settings, examples, layout, folder, on_step)
     trains_in_float32 = settings.method == "full" and settings.weights == "float32"
     on_cpu = not torch.cuda.is_available()
-    model = random_model(case, torch.float32 if on_cpu or trains_in_float32 else torch.bfloat16)
-    if case.float8:
-        from torchao.float8 import convert_to_float8_training
-
-        convert_to_float8_training(model.model)
-    trainer = build_trainer(run, model, tokenizer())
+    dtype = torch.float32 if on_cpu or trains_in_float32 else torch.bfloat16
+    register()
+    trainer = build_trainer(run, random_model(case, dtype, settings.attention or "sdpa"), tokenizer())
     run.start(trainer, None)
     clock.lap()
-    trainer.train()
+    with plainly_on_cpu(bool(settings.compile_layers)):
+        trainer.train()
     yield from told
 
 
@@ -284,6 +251,8 @@ def child(name: str, who: str, steps: int, warm: int, changes: dict[str, Any]) -
 
     from training.process import keep_freed_memory, quiet
 
+    print_json = sys.stdout
+    sys.stdout = sys.stderr  # what libraries print is no result
     case = SECTIONS[name]
     gpu = gpu_here() if torch.cuda.is_available() else None
     settings = settings_of(case, shape_of(config_of(case)), gpu, steps, changes)
@@ -302,76 +271,106 @@ def child(name: str, who: str, steps: int, warm: int, changes: dict[str, Any]) -
         tokens / seconds, peak / GIB, settings.model_dump(), tokens / len(laps) / case.batch,
         [round(lap, 2) for _, lap in laps],
     )  # fmt: skip
-    print(json.dumps(asdict(found)))
+    print(json.dumps(asdict(found)), file=print_json)
 
 
-def measure(name: str, who: str, options: argparse.Namespace, changes: dict[str, Any]) -> Measured | None:
+def measure(name: str, who: str, options: argparse.Namespace, until: float) -> Measured | None:
     """Run one line in a process of its own; None, with its last words, where it fails."""
-    command = [sys.executable, "-W", "ignore", __file__, name, "--child", who, "--steps", str(options.steps),
-               "--warm", str(options.warm), "--changes", json.dumps(changes)]  # fmt: skip
-    waits = {"OMP_WAIT_POLICY": "PASSIVE"} if who == "ours" else {}  # as `training.sft.train` has it
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **waits})
+    case = SECTIONS[name]
+    steps, warm = options.steps or case.steps, case.warm if options.warm is None else options.warm
+    changes = options.changes if who == "ours" else {}
+    command = [sys.executable, "-W", "ignore", __file__, "--rows", name, "--child", who, "--steps",
+               str(steps), "--warm", str(warm), "--changes", json.dumps(changes)]  # fmt: skip
+    # as `training.sft.train` has it
+    own = {"OMP_WAIT_POLICY": "PASSIVE", "PYTORCH_ALLOC_CONF": "expandable_segments:True"}
+    environ = {**os.environ, **(own if who == "ours" else {})}
+    left = max(1.0, until - time.monotonic())
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ, timeout=left)
+    except subprocess.TimeoutExpired:
+        print(f"{name:<12} {who:<10} stopped: the {options.minutes:g} minutes are over", flush=True)
+        return None
     if done.returncode:
-        last = (done.stderr.strip() or "no word").splitlines()[-1]
-        print(f"{name:<12} {who:<10} failed: {last[:200]}")
+        told = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no word"]
+        why = [line for line in told if "Error" in line.split(":")[0]] or told
+        print(f"{name:<12} {who:<10} failed ({done.returncode}): {why[-1][:300]}", flush=True)
         return None
     return Measured(**json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def tell(name: str, who: str, found: Measured, gpu: Gpu | None, beside: float | None) -> None:
-    """Print one line, and for ours what the forecast says."""
-    case = SECTIONS[name]
-    settings = TrainSettings(**found.settings)
+def verdict(case: Case, found: Measured, speeds: dict[str, float]) -> str:
+    wanted = case.wanted or 0.97 * speeds.get(case.like, 0.0)
+    if not wanted:
+        return f"wanted: within 3 % of {case.like}, which was not measured" if case.like else "wanted: -"
+    reached = found.tokens_per_second >= wanted and found.memory <= case.room
+    room = f" in {case.room:.0f} GiB" if case.room < 80 else ""
+    return f"wanted: {wanted:,.0f} tokens/s{room}: {'reached' if reached else 'missed'}"
+
+
+def tell(name: str, found: Measured, gpu: Gpu | None, speeds: dict[str, float]) -> None:
+    """Print what we reached, how, and on a GPU what the forecast says."""
+    case, settings = SECTIONS[name], TrainSettings(**found.settings)
     work = workload(settings, shape_of(config_of(case)), found.pair_tokens)
     used = f"MFU {found.tokens_per_second * model_flops(work) / gpu.teraflops / 1e12:5.1%}" if gpu else ""
-    ratio = f"{found.tokens_per_second / beside:.2f} x plain TRL" if beside else ""
-    fast = f"{found.tokens_per_second:>9,.0f} tokens/s"
-    print(f"{name:<12} {who:<10} {fast}  {found.memory:>6.1f} GiB  {used}  {ratio}")
-    if who == "ours":
-        on = "on" if settings.gradient_checkpointing else "off"
-        print(
-            f"{'':<12} micro-batch {settings.micro_batch}, checkpointing {on}; wanted: {case.wanted or '-'}"
-        )
-        if gpu:
-            said, room = (
-                speed(work, gpu).tokens_per_second,
-                memory(workload(settings, work.shape)).allocated / GIB,
-            )
-            print(f"{'':<12} forecast   {said:>9,.0f} tokens/s  {room:>6.1f} GiB")
+    print(f"{name:<12} ours       {figures(found)}  {used}")
+    named = ("micro_batch", "gradient_checkpointing", "checkpointed_layers", "offload_activations")
+    chosen = {key: getattr(settings, key) for key in (*named, "compile_layers", "attention")}
+    print(f"{'':<12} {', '.join(f'{key} {value}' for key, value in chosen.items())}", flush=True)
+    if gpu:
+        said, room = speed(work, gpu).tokens_per_second, memory(workload(settings, work.shape)).allocated
+        print(f"{'':<12} forecast   {said:>9,.0f} tokens/s  {room / GIB:>6.1f} GiB")
+        print(f"{'':<12} {verdict(case, found, speeds)}", flush=True)
+
+
+def tell_plain(name: str, found: Measured, own: Measured | None) -> None:
+    ratio = f"ours is {own.tokens_per_second / found.tokens_per_second:.2f} x that" if own else ""
+    print(f"{name:<12} plain TRL  {figures(found)}  {ratio}", flush=True)
+
+
+def figures(found: Measured) -> str:
+    return f"{found.tokens_per_second:>9,.0f} tokens/s  {found.memory:>6.1f} GiB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("section", nargs="*", help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--warm", type=int, default=1)
-    parser.add_argument("--micro-batch", type=int)
-    parser.add_argument("--checkpointing", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--rows", nargs="+", choices=list(SECTIONS), metavar="ROW", default=[],
+                        help=f"of {', '.join(SECTIONS)}")  # fmt: skip
+    parser.add_argument("--steps", type=int, help="of each line, those of --warm among them")
+    parser.add_argument("--warm", type=int, help="first steps that are not counted")
+    parser.add_argument("--minutes", type=float, default=9.0, help="for all rows together")
+    parser.add_argument("--changes", type=json.loads, default={}, help="settings of ours, as JSON")
     parser.add_argument("--child", choices=["ours", "plain TRL"], help=argparse.SUPPRESS)
-    parser.add_argument("--changes", type=json.loads, default={}, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        child(options.section[0], options.child, options.steps, options.warm, options.changes)
+        child(options.rows[0], options.child, options.steps, options.warm, options.changes)
         return
     gpu = gpu_here()
-    changes = {"micro_batch": options.micro_batch, "gradient_checkpointing": options.checkpointing}
-    changes = {key: value for key, value in changes.items() if value is not None}
-    print(f"On {gpu.name if gpu else 'the CPU; there is no GPU here that is known'}")
-    for name in options.section or [name for name, case in SECTIONS.items() if case.gpu == bool(gpu)]:
-        if SECTIONS[name].gpu and not gpu:
-            print(f"{name:<12} needs a GPU; nothing was measured")
-            continue
-        plain = measure(name, "plain TRL", options, {})
-        if plain:
-            tell(name, "plain TRL", plain, gpu, None)
-        own = measure(name, "ours", options, changes)
-        if own:
-            tell(name, "ours", own, gpu, plain.tokens_per_second if plain else None)
-    left = [name for name, case in SECTIONS.items() if case.gpu and not gpu and name not in options.section]
-    if left and not options.section:
-        print(f"Left out for want of a GPU: {', '.join(left)}")
+    until = time.monotonic() + 60 * options.minutes
+    print(f"On {gpu.name if gpu else 'the CPU; there is no GPU here that is known'}", flush=True)
+    rows = options.rows or [name for name, case in SECTIONS.items() if case.gpu == bool(gpu)]
+    plain: dict[tuple[str, str, bool], Measured | None] = {}
+    speeds: dict[str, float] = {}
+    for name in rows:
+        case = SECTIONS[name]
+        if case.gpu and not gpu:
+            print(f"{name:<12} needs a GPU; nothing was measured", flush=True)
+        elif time.monotonic() > until:
+            print(f"{name:<12} left out: the {options.minutes:g} minutes are over", flush=True)
+        else:
+            own = measure(name, "ours", options, until)
+            if own:
+                speeds[name] = own.tokens_per_second
+                tell(name, own, gpu, speeds)
+            alike = (case.size, case.settings["method"], bool(case.settings.get("packing")))
+            if alike not in plain:
+                plain[alike] = measure(name, "plain TRL", options, until)
+            if found := plain[alike]:
+                tell_plain(name, found, own)
+    left = [name for name, case in SECTIONS.items() if case.gpu and not gpu and name not in rows]
+    if left:
+        print(f"Left out for want of a GPU: {', '.join(left)}", flush=True)
 
 
 if __name__ == "__main__":
