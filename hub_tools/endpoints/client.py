@@ -13,6 +13,7 @@ import aiohttp
 
 from hub_tools.encoding import decode, encode
 from hub_tools.endpoints.failures import (
+    Dropped,
     EndpointError,
     GenerationFailed,
     Overloaded,
@@ -101,7 +102,8 @@ class EndpointClient:
         if status != 200:
             _raise(self.url, status, headers, content)
         try:
-            return Reply(request.read(decode(content), headers), _queued(headers))
+            answer = decode(content)
+            return Reply(request.read(answer, headers), _queued(headers), _model(answer))
         except UNREADABLE as error:
             what = f"an answer that cannot be read ({_short(error)})"
             raise Unfinished(f"{self.url} sent {what}: {_message(content)[:SHOWN]}") from error
@@ -143,7 +145,7 @@ class EndpointClient:
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(f"{self.url}: {_short(error)}") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Unfinished(f"{self.url}: {_short(error)}") from error
+            raise Dropped(f"{self.url}: {_short(error)}") from error
 
 
 async def _whole(response: aiohttp.ClientResponse) -> bytes:
@@ -207,6 +209,12 @@ def _queued(headers: Mapping[str, str]) -> float | None:
     except (KeyError, ValueError):
         return None
     return seconds if 0 <= seconds < math.inf else None
+
+
+def _model(answer: Any) -> str | None:
+    """Return the name in an answer of OpenAI's shape."""
+    name = answer.get("model") if isinstance(answer, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _count(answer: Any) -> int:

@@ -45,6 +45,10 @@ class Unfinished(EndpointError, IncompleteGenerationError):  # noqa: N818
     """The server failed (500) or broke off in the middle of an answer."""
 
 
+class Dropped(Unfinished):
+    """The connection broke: whoever answers next at the address may be another."""
+
+
 class TimedOut(EndpointError, InferenceTimeoutError):  # noqa: N818
     """No answer within the time limit."""
 

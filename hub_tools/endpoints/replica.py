@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
 
 from hub_tools.endpoints.client import EndpointClient
-from hub_tools.endpoints.failures import EndpointError, Overloaded, Refused, TimedOut, Unreachable, WrongModel
+from hub_tools.endpoints.failures import (
+    Dropped,
+    EndpointError,
+    Overloaded,
+    Refused,
+    TimedOut,
+    Unavailable,
+    Unreachable,
+    WrongModel,
+)
 from hub_tools.endpoints.limit import Limit
 from hub_tools.endpoints.wire import Completion, Info, Request
 from hub_tools.errors import EndpointDown
@@ -35,6 +45,10 @@ class Replica:
         self._limit = Limit(None)
         self._trouble = 0.0
         self._rests = 0
+        self._check: Callable[[Info], None] = lambda _: None
+        self._doubted = False  # whether somebody else may answer at the address by now
+        self._names: set[str | None] = set()
+        self._looking = asyncio.Lock()
 
     @property
     def places(self) -> int:
@@ -57,35 +71,65 @@ class Replica:
         Raises:
             EndpointDown: it does not; a WrongModel if `check` says so.
         """
+        self._check = check
         try:
-            info = await self.client.info()
+            await self._look()
             if not await self.client.healthy():
                 raise EndpointDown(f"{self.client.url} says that it is not healthy")
-            try:
-                check(info)
-            except WrongModel as error:
-                raise WrongModel(f"{self.client.url} {error}") from error
         except EndpointDown as error:
             self.reason = str(error)
             raise
+        self.open = True
+
+    async def _look(self) -> None:
+        info = await self.client.info()
+        try:
+            self._check(info)
+        except WrongModel as error:
+            raise WrongModel(f"{self.client.url} {error}") from error
         if info != self.info:
             self.info, self._limit = info, Limit(info.max_concurrent_requests)
-        self.open = True
+        self._doubted = False
 
     async def ask(self, request: Request) -> Completion:
         """Send a request; see `EndpointClient.ask` for what it raises."""
         began, full = time.monotonic(), self.in_flight >= NEARLY * self.places
         try:
-            completion, queued = await self.client.ask(request)
+            completion, queued, model = await self.client.ask(request)
         except Refused:
+            await self._know(None)
             self._well()
             raise
         except TimedOut:
             self._limit.timed_out(self.in_flight, full)
             raise
+        await self._know(model)
         self._well()
         self._limit.answered(time.monotonic() - began, queued, self.in_flight, full)
         return completion
+
+    async def _know(self, model: str | None) -> None:
+        """Make sure that an answer came from the right model: after a restart it may be another.
+
+        Raises:
+            Unreachable: it did not, or the server does not say.
+        """
+        if self._trusts(model):
+            return
+        async with self._looking:
+            if self._trusts(model):
+                return
+            try:
+                await self._look()
+            except EndpointDown as error:
+                self._doubted = True
+                raise Unreachable(str(error)) from error
+            self._names.add(model)
+
+    def _trusts(self, model: str | None) -> bool:
+        if not self._names:
+            self._names.add(model)
+        return not self._doubted and (model is None or model in self._names)
 
     async def too_long(self, request: Request) -> str | None:
         """Say why a prompt cannot fit, if so: by the server's own count, else by its words, since a token
@@ -101,6 +145,7 @@ class Replica:
 
     def failed(self, error: EndpointError) -> bool:
         """Count a failure; whether the replica had better rest now."""
+        self._doubted |= isinstance(error, Dropped | Unavailable)
         if isinstance(error, Overloaded):
             self._limit.turned_away()
             if self.in_flight > 1:  # it works on others: it lacks places, not health

@@ -34,10 +34,13 @@ class Completion:
 
 
 class Reply(NamedTuple):
-    """A completion, and how many seconds its request waited in the server's queue, where the server tells."""
+    """A completion, how many seconds its request waited in the server's queue, and the name of the model that
+    wrote it: the last two where the server tells.
+    """
 
     completion: Completion
     queued: float | None
+    model: str | None = None
 
 
 class Request(Protocol):

@@ -69,7 +69,10 @@ class FaultServer:
         usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
         self.answered += fault is None
         reason = "length" if fault == "cut" else "stop"
-        answer = json.dumps({"choices": [{"message": message, "finish_reason": reason}], "usage": usage})
+        choices = [{"message": message, "finish_reason": reason}]
+        model = self.about["model_id"]
+        message["content"] += "" if model == "demo/m" else f" by {model}"
+        answer = json.dumps({"model": model, "choices": choices, "usage": usage})
         return web.Response(text=answer[:-9] if fault == "torn" else answer, content_type="application/json")
 
     async def info(self, request: web.Request) -> web.Response:

@@ -16,6 +16,8 @@ from hub_tools.endpoints import pool, replica
 from hub_tools.endpoints.failures import WrongModel
 from hub_tools.endpoints.wire import Info
 from hub_tools.errors import EndpointDown
+from hub_tools.records import Rejected
+from hub_tools.stages.registry import Answer, Reject
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +67,36 @@ def test_one_replica_with_another_model_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WrongModel, match=f"{wrong.url} serves t"):
             outcomes(generator([right, wrong], tmp_path / "j", check=check), 5)
     assert right.requests.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "sign"),
+    [({"model_id": "demo/other"}, None), ({"model_id": "demo/other"}, "drop"), ({"model_sha": "t"}, "drop")],
+    ids=["the answers name it", "connections broke", "another revision"],
+)
+def test_no_answer_counts_of_a_replica_that_was_restarted_with_another_model(
+    tmp_path: Path, now: dict[str, str], sign: str | None
+) -> None:
+    def check(info: Info) -> None:
+        if (info.model_id, info.model_sha) != ("demo/m", "s"):
+            raise WrongModel(f"serves {info.model_id} at {info.model_sha}")
+
+    def fault(number: int, body: dict[str, Any]) -> str | None:
+        if number < 50 or changed.about.items() >= now.items():
+            return None
+        changed.about |= now
+        return sign
+
+    def parse(answer: Answer, row: Any) -> Any:
+        return Reject("other") if answer.text.endswith("demo/other") else row
+
+    with serving(fault) as changed, serving() as steady:
+        work = generator([changed, steady], tmp_path / "j", check=check, parse=parse)
+        assert not any(isinstance(row, Rejected) for row in outcomes(work, 300))
+        assert steady.answered >= 300 - 60
+        work = generator(changed, tmp_path / "j", check=check)
+        with pytest.raises(WrongModel, match=f"{changed.url} serves"):
+            outcomes(work, 310)
 
 
 def test_the_servers_own_number_is_never_passed(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -170,8 +171,10 @@ def test_a_run_stops_when_too_many_rows_are_rejected_and_shows_examples(tmp_path
 
 
 def test_a_run_stops_when_too_many_requests_fail(tmp_path: Path) -> None:
+    answers = count(1)
+
     def fault(number: int, body: dict[str, Any]) -> int | None:
-        return None if number % 4 == 0 else 500
+        return None if next(answers) % 4 == 0 else 500
 
     stop = StopWhen(failed=0.5, of_at_least=30)
     with serving(fault) as server, pytest.raises(BackforthError, match=r"requests failed, .* 500: no"):
