@@ -176,3 +176,15 @@ def test_wrong_field_is_named(hub):
         400,
         "type: Input should be 'model', 'dataset' or 'space'",
     )
+
+
+def test_tags_are_listed_by_type_and_found_by_filters(hub, repo):
+    card = "---\nlicense: mit\nlanguage: [en]\nbase_model: demo/base\ntags: [odd]\n---\n"
+    adds = [CommitOperationAdd("README.md", card.encode()), CommitOperationAdd("w.safetensors", b"\0" * 9)]
+    hub.api().create_commit(repo, adds, commit_message="x")
+    tags = hub.api().get_model_tags()
+    for type_, tag in [("license", "license:mit"), ("language", "en"), ("other", "odd")]:
+        assert tag in [one["id"] for one in tags[type_]]
+    for tag in ("safetensors", "base_model:demo/base", "base_model:finetune:demo/base", "license:mit"):
+        assert repo in [model.id for model in hub.api().list_models(filter=tag)], tag
+    assert isinstance(hub.api().get_dataset_tags(), dict)

@@ -90,21 +90,28 @@ def check(card: Mapping[str, Any]) -> None:
         raise CardError("model-index must be a list of mappings")
 
 
-def tags(card: Mapping[str, Any], kind: str = "dataset") -> list[str]:
-    """The tags under which the Hub lists a repo with this metadata."""
-    prefixes = {
-        "license": "license:",
-        "language": "" if kind == "model" else "language:",
-        "datasets": "dataset:",
-        "base_model": "base_model:",
-        "task_categories": "task_categories:",
-        "size_categories": "size_categories:",
-        "library_name": "",
-        "pipeline_tag": "",
-        "tags": "",
-    }
-    found = [f"{prefix}{tag}" for key, prefix in prefixes.items() for tag in _strings(card.get(key))]
-    return list(dict.fromkeys(found))
+# The metadata that becomes tags: its key, the type of such a tag, and what stands before it.
+_TAGGED = (
+    ("license", "license", "license:"),
+    ("language", "language", "language:"),
+    ("datasets", "dataset", "dataset:"),
+    ("base_model", "base_model", "base_model:"),
+    ("task_categories", "task_categories", "task_categories:"),
+    ("size_categories", "size_categories", "size_categories:"),
+    ("library_name", "library", ""),
+    ("pipeline_tag", "pipeline_tag", ""),
+    ("tags", "other", ""),
+)
+
+
+def typed_tags(card: Mapping[str, Any], kind: str = "dataset") -> dict[str, str]:
+    """The tags under which the Hub lists a repo with this metadata, each with its type."""
+    found: dict[str, str] = {}
+    for key, type_, prefix in _TAGGED:
+        for tag in _strings(card.get(key)):
+            # Models' languages are tags as they are.
+            found.setdefault(tag if (key, kind) == ("language", "model") else prefix + tag, type_)
+    return found
 
 
 def _strings(value: Any) -> list[str]:

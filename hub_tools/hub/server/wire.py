@@ -88,7 +88,7 @@ def repo_json(db: sqlite3.Connection, blobs: BlobStore, repo: Repo, revision: st
         "lastModified": commits.get(db, repo, oid).date,
         "downloads": 0,
         "likes": 0,
-        "tags": cards.tags(card or {}, repo.kind),
+        "tags": list(cards.typed_tags(card or {}, repo.kind)) + _tags_of_files(tree, card or {}, repo.kind),
         "cardData": card,
         "usedStorage": sum(entry.size for entry in tree.values()),
     }
@@ -96,6 +96,17 @@ def repo_json(db: sqlite3.Connection, blobs: BlobStore, repo: Repo, revision: st
         extra = {"pipeline_tag": "pipeline_tag", "library_name": "library_name", "model-index": "model-index"}
         answer |= {"modelId": repo.name} | {key: (card or {}).get(name) for key, name in extra.items()}
     return answer
+
+
+def _tags_of_files(tree: Tree, card: Json, kind: str) -> list[str]:
+    """What a model's files tell: their formats, and how it came from its base."""
+    if kind != "model":
+        return []
+    formats = [name for name in ("safetensors", "gguf") if any(path.endswith(f".{name}") for path in tree)]
+    relation = card.get("base_model_relation") or ("adapter" if "adapter_config.json" in tree else "finetune")
+    bases = [tag for tag, type_ in cards.typed_tags(card).items() if type_ == "base_model"]
+    related = [tag.replace(":", f":{relation}:", 1) for tag in bases]
+    return [tag for tag in formats + related if tag not in cards.typed_tags(card, kind)]
 
 
 def siblings_json(tree: Tree, blobs: bool) -> list[Json]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import commits, model_files, objects, refs, repos, wire
+from hub_tools.hub.server import cards, commits, model_files, objects, refs, repos, wire
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
@@ -43,6 +43,19 @@ def list_repos(call: Call) -> Response:
             return wire.pick(info, fields)
 
         return call.page_of(found, PAGE_OF_REPOS, render)
+
+
+def tags_by_type(call: Call) -> Response:
+    """The tags that repos have here, in groups, as clients offer them for a choice."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    with call.store.db.read() as db:
+        for repo in (repo for repo in repos.every(db, call.kind) if may_see(call.viewer, repo)):
+            tree = commits.tree(db, repo, refs.resolve(db, repo, "main"))
+            card = wire.card_data(call.store.blobs, tree) or {}
+            for tag, type_ in cards.typed_tags(card, repo.kind).items():
+                one = {"type": type_, "label": tag.rpartition(":")[2], "id": tag}
+                found.setdefault(type_, {})[tag] = one
+    return JSONResponse({type_: [group[tag] for tag in sorted(group)] for type_, group in found.items()})
 
 
 def _is_wanted(call: Call, repo: Repo) -> bool:
@@ -127,6 +140,7 @@ def _any_json(
 
 ROUTES = [
     route("/api/{kind:kind}", list_repos),
+    route("/api/{kind:kind}-tags-by-type", tags_by_type),
     route(REPO, info),
     route(REPO + "/revision/{rev:part}", info),
     route(REPO + "/tree/{rev:part}{path:rest}", list_tree),
