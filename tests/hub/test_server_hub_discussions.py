@@ -1,7 +1,11 @@
+from urllib.parse import urlsplit
+
 import pytest
 from hub_support import OTHER_TOKEN, READER_TOKEN, file, header, ndjson
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 from huggingface_hub.errors import HfHubHTTPError
+
+from hub_tools.hub.server.checking import check
 
 
 def put(path, data=b"x\n"):
@@ -140,3 +144,25 @@ def test_missing_discussion_is_a_clear_error(hub, repo, number):
         answer = hub.request(method, f"/api/models/{repo}/discussions/{number}{rest}", body)
         assert answer.status in (400, 404)
         assert answer.json["error"]
+
+
+def test_attachment_shows_in_a_comment_and_only_kinds_that_browsers_play_are_taken(hub, repo, tmp_path):
+    api, picture = hub.api(), b"\x89PNG\r\n\x1a\n" + bytes(range(200))
+    (tmp_path / "p.png").write_bytes(picture)
+    address = api.upload_attachment(tmp_path / "p.png")
+    path = urlsplit(address).path
+    shown = hub.request("GET", path, token="")
+    assert (shown.status, shown.body, shown.headers["Content-Type"]) == (200, picture, "image/png")
+    number = api.create_discussion(repo, title="look", description=f"![it]({address})").num
+    assert f'src="{path}"'.encode() in hub.request("GET", f"/{repo}/discussions/{number}").body
+    assert check(hub.store).problems == []
+    for headers, token, status in [
+        ({"Content-Type": "text/html"}, None, 415),
+        ({}, None, 415),
+        ({"Content-Type": "image/png"}, "", 401),
+        ({"Content-Type": "image/png"}, READER_TOKEN, 403),
+    ]:
+        assert hub.request("POST", "/uploads", b"<script>", token, headers).status == status
+    large = {"Content-Type": "image/png", "Content-Length": str(11 << 20)}
+    assert hub.request("POST", "/uploads", b"", headers=large).status == 413
+    assert hub.request("GET", "/uploads/" + "0" * 32 + ".png").status == 404

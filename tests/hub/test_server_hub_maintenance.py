@@ -253,7 +253,7 @@ def test_store_of_the_first_version_is_brought_up_to_date(store):
     with sqlite3.connect(store / "hub.sqlite") as db:
         db.executescript(
             "DROP TABLE events; DROP TABLE discussions; DROP TABLE access_requests; DROP TABLE objects;"
-            "PRAGMA user_version = 1;"
+            "DROP TABLE attachments; PRAGMA user_version = 1;"
         )
     db.close()
     hub = start_hub(store)

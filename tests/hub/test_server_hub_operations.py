@@ -77,7 +77,7 @@ def test_names_without_namespace_are_missing_repos(hub):
     "path",
     [
         "/api/models/{}/jobs",
-        "/api/datasets-tags-by-type",
+        "/api/buckets/demo/none",
         "/api/spaces/hardware",
         "/api/settings/webhooks",
         "/api/daily_papers",

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hub_tools.hub.server.api import (
     access,
     account,
+    attachments,
     collection,
     discussions,
     files,
@@ -39,7 +40,7 @@ from hub_tools.hub.server.pages.refused import is_read_by_a_person, refused
 from hub_tools.hub.server.store import Store
 
 _REPOS = (account, users, collection, repositories, access, listing, revisions, discussions)
-_FILES = (upload, lfs, large_files, xet, files)
+_FILES = (upload, lfs, large_files, xet, attachments, files)
 _ROUTES = (
     [route for topic in (*_REPOS, *_FILES) for route in topic.ROUTES]
     + repositories.FALLBACK

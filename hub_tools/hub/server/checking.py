@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hub_tools.hub.server import objects, refs, repos
+from hub_tools.hub.server import attachments, objects, refs, repos
 from hub_tools.hub.server.errors import HubError, HubServerError
 from hub_tools.hub.server.repos import Repo
 from hub_tools.hub.server.store import Store
@@ -54,6 +54,8 @@ def check(path: Path, advance: Callable[[int, int], None] = lambda done, total: 
             for repo in repos.every(db, kind):
                 report.repos += 1
                 report.problems += _check_repo(db, repo, report, uses)
+        for name, entry in attachments.every(db).items():
+            uses.setdefault(entry.sha256, _Use(entry, f"attachment {name}"))
     _check_files(store, report, uses, advance)
     return report
 
@@ -133,20 +135,20 @@ def _check_files(
 
 
 def _check_file(file: Path, use: _Use | None) -> Iterator[str]:
-    place = use.place if use else "a file that no commit names"
+    place, entry = (use.place, use.entry) if use else ("a file that no commit names", None)
     size = file.stat().st_size
     sha256, git = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
     with file.open("rb") as source:
         while piece := source.read(_PIECE):
             sha256.update(piece)
-            if use and not use.entry.lfs:
+            if entry and not entry.lfs:
                 git.update(piece)
     if sha256.hexdigest() != file.name:
         yield f"{place}: its content has the sha256 {sha256.hexdigest()}, not {file.name}"
-    elif use and size != use.entry.size:
-        yield f"{place}: its content has {size} bytes, not {use.entry.size}"
-    elif use and not use.entry.lfs and git.hexdigest() != use.entry.oid:
-        yield f"{place}: its content has the git id {git.hexdigest()}, not {use.entry.oid}"
+    elif entry and size != entry.size:
+        yield f"{place}: its content has {size} bytes, not {entry.size}"
+    elif entry and not entry.lfs and git.hexdigest() != entry.oid:
+        yield f"{place}: its content has the git id {git.hexdigest()}, not {entry.oid}"
 
 
 def _check_xorb(file: Path) -> Iterator[str]:

@@ -59,8 +59,14 @@ INSERT OR IGNORE INTO objects
     WHERE json_extract(entry.value, '$[3]');
 """
 
+_ATTACHMENTS = """
+CREATE TABLE attachments(
+    name TEXT PRIMARY KEY, sha256 TEXT NOT NULL, size INTEGER NOT NULL,
+    user TEXT NOT NULL, created TEXT NOT NULL);
+"""
+
 # Each step leads from one version to the next; a new store takes all of them.
-_STEPS = (_FIRST, _DISCUSSIONS_AND_ACCESS, _OBJECTS)
+_STEPS = (_FIRST, _DISCUSSIONS_AND_ACCESS, _OBJECTS, _ATTACHMENTS)
 SCHEMA_VERSION = len(_STEPS)
 
 

@@ -16,7 +16,8 @@ _COLUMNS = "id, kind, name, private, gated, created"
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_-])?")
 # First parts of the server's own addresses: a namespace of this name could never be reached.
 RESERVED = frozenset(
-    {"api", "models", "datasets", "spaces", "collections", "login", "logout", "_lfs", "_cas", "_store"}
+    {"api", "models", "datasets", "spaces", "collections", "login", "logout", "uploads"}
+    | {"_lfs", "_cas", "_store"}
 )
 
 

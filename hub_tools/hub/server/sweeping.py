@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from hub_tools.hub.server import attachments
 from hub_tools.hub.server.database import Database
 from hub_tools.hub.server.errors import HubServerError
 from hub_tools.hub.server.lock import StoreLock
@@ -74,12 +75,13 @@ def _awaited(store: Store, grace_hours: float) -> set[str]:
 
 
 def named_contents(database: Database) -> set[str]:
-    """The sha256 of every file of every commit of every repo, but for those deleted for good."""
+    """The sha256 of every attachment, and of every file of every commit but for those deleted for good."""
     with database.read() as db:
+        attached = {entry.sha256 for entry in attachments.every(db).values()}
         held = set(db.execute("SELECT repo_id, sha256 FROM objects"))
         rows = db.execute("SELECT repo_id, tree FROM commits")
         try:
-            return {
+            return attached | {
                 entry.sha256
                 for repo_id, packed in rows
                 for entry in unpack(bytes(packed)).values()

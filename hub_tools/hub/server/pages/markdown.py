@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markupsafe import Markup
 
+from hub_tools.hub.server import attachments
 from hub_tools.hub.server.pages.render import trusted
 
 # Rendering takes about half a second for this many characters; longer texts are shown as they are.
@@ -93,6 +94,8 @@ class _Addresses:
 
     def _picture(self, address: str) -> str | None:
         found = _split(address)
+        if found and attachments.ADDRESS.fullmatch(found[2]):
+            return found[2]  # of this Hub, under whichever name its sender knew it
         if found is None or found[0] or found[1] or not found[2]:
             return None  # nothing is loaded from elsewhere; the picture's text stands in for it
         return self._inside(self._files, found[2])
