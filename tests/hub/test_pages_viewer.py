@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import time
 from urllib.parse import quote
 
@@ -266,3 +268,22 @@ def test_pictures_in_rows_are_shown_and_nothing_else_is_served_as_one(hub):
         opened(hub, f"/datasets/{name}/picture?{query}", 404)
     hub.api().update_repo_settings(name, repo_type="dataset", visibility="private")
     opened(hub, addresses[0].replace("&amp;", "&"), 401, token="")
+
+
+def test_reading_searching_and_finding_rows_imports_nothing_slow(tmp_path):
+    file = tmp_path / "rows"
+    rows = [
+        {"id": f"{n}", "text": None if n % 2 else f"text {n}", "deep": [{"a": f"in {n}"}]} for n in range(20)
+    ]
+    file.write_bytes(parquet(rows))
+    script = f"""
+import sys
+from pathlib import Path
+from hub_tools.hub.server.pages.parquet import ParquetRows
+rows = ParquetRows(Path({str(file)!r}))
+print(len(list(rows.rows(5))), [hits for _, hits in rows.matches("TEXT 4", 0)][0][0][0])
+print([hits for _, hits in rows.matches("in 17", 0)][0][0][0], rows.find("1"), rows.find("x"))
+print({{"pandas", "torch", "datasets"}} & sys.modules.keys())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "15 4\n17 1 None\nset()\n", done.stderr

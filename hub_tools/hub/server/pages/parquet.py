@@ -53,9 +53,11 @@ class ParquetRows:
         if "id" not in self._footer.schema.to_arrow_schema().names:
             return None
         for first, batch in self._batches(0, ["id"], 64 * _BATCH):
-            at = pc.index(batch.column(0).cast(pa.string()), row_id).as_py()
-            if at >= 0:
-                return first + int(at)
+            ids = batch.column(0).cast(pa.string())
+            # Whatever makes a scalar imports pandas, which takes longer than all of this.
+            near = pc.indices_nonzero(pc.match_substring(ids, row_id))
+            if row_id in (found := ids.take(near).to_pylist()):
+                return first + int(near[found.index(row_id)].as_py())
         return None
 
     def _batches(
@@ -92,7 +94,7 @@ def _hits(batch: Any, needle: str) -> list[int]:
     found: set[int] = set()
     for column in batch.columns:
         for texts, owners in _texts(column, None):
-            at = pc.indices_nonzero(pc.match_substring(texts, needle, ignore_case=True).fill_null(False))
+            at = pc.indices_nonzero(pc.match_substring(texts, needle, ignore_case=True))
             found.update((at if owners is None else owners.take(at)).to_pylist())
     return sorted(found)
 
