@@ -95,3 +95,15 @@ def test_rows_come_from_files_of_one_form(hub):
     html = opened(hub, f"/datasets/{name}/viewer")
     assert "2 rows" in html
     assert "from csv" not in html
+
+
+def test_rows_that_nest_deep_or_have_endless_columns_stay_readable(hub):
+    deep = b'{"id": "deep", "a": ' + b"[" * 900 + b'"needle"' + b"]" * 900 + b"}\n"
+    wide = b"".join(json.dumps({f"{n}-{k}": 1 for k in range(60)}).encode() + b"\n" for n in range(90))
+    name, _ = dataset(hub, {"train.jsonl": deep + b'{"' + b"k" * 100_000 + b'": 1}\n' + wide})
+    viewer = f"/datasets/{name}/viewer"
+    html = opened(hub, viewer)
+    assert "5,203 more columns are on the pages of single rows" in html
+    assert len(html) < 2_000_000
+    assert "1 row with" in opened(hub, f"{viewer}?q=NEEDLE")
+    assert "No row with" in opened(hub, f"{viewer}?q=nowhere")

@@ -130,10 +130,18 @@ def _timely(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _has(value: Any, needle: str) -> bool:
-    if isinstance(value, str):
-        return needle in value.lower()
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(_has(item, needle) for item in inner)
+    """Whether a text is in any string of a value, however deep: JSON nests deeper than Python may call."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            if needle in value.lower():
+                return True
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
 
 
 @lru_cache(maxsize=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from starlette.responses import Response
@@ -19,6 +20,7 @@ PAGE_OF_ROWS = 100
 # A first look is to be quick; whoever asks to search further can wait.
 FIRST_LOOK, FURTHER_LOOK = 0.1, 1.0
 _MAX_SEARCH = 200
+_MAX_COLUMNS, _MAX_FIELDS, _MAX_NAME = 200, 2_000, 200
 
 
 def viewer_page(visit: Visit) -> Response:
@@ -103,16 +105,15 @@ def _view(visit: Visit, table: Table, rows: TableRows) -> dict[str, object]:
 
 def _grid(visit: Visit, table: Table, rows: list[tuple[int, Row]]) -> dict[str, object]:
     """The rows as lines of cells, under columns that say whether they hold numbers."""
-    names = list(dict.fromkeys(name for _, row in rows for name in row))
+    every = list(dict.fromkeys(name for _, row in rows for name in row))
+    names = every[:_MAX_COLUMNS]
     lines = [
         (number, [_cell(visit, table, number, name, row.get(name), CELL) for name in names])
         for number, row in rows
     ]
     kinds = [{cells[at].kind for _, cells in lines} - {"none"} for at in range(len(names))]
-    return {
-        "columns": [(name, kind == {"number"}) for name, kind in zip(names, kinds, strict=True)],
-        "rows": lines,
-    }
+    columns = [(name[:_MAX_NAME], kind == {"number"}) for name, kind in zip(names, kinds, strict=True)]
+    return {"columns": columns, "rows": lines, "left_columns": len(every) - len(names)}
 
 
 def _cell(visit: Visit, table: Table, number: int, name: str, value: Any, room: Room) -> Shown:
@@ -133,7 +134,9 @@ def _whole(visit: Visit, table: Table, rows: TableRows, number: int | None, row_
         "row_id": row_id,
         "own_id": row.get("id"),
         "fields": [
-            (name, _cell(visit, table, number or 0, name, value, WHOLE)) for name, value in row.items()
+            (name, _cell(visit, table, number or 0, name, value, WHOLE))
+            for name, value in islice(row.items(), _MAX_FIELDS)
         ],
+        "left_fields": max(0, len(row) - _MAX_FIELDS),
         "page": (number or 0) // PAGE_OF_ROWS + 1,
     }
