@@ -287,3 +287,15 @@ print({{"pandas", "torch", "datasets"}} & sys.modules.keys())
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.stdout == "15 4\n17 1 None\nset()\n", done.stderr
+
+
+def test_lists_in_lists_and_long_chats_do_not_make_endless_pages(hub):
+    numbers = [[[list(range(20)) for _ in range(20)] for _ in range(20)]]
+    chat = [{"role": "user", "content": f"turn {n} " + "x" * 9_000} for n in range(40)]
+    name, _ = dataset(hub, {"data/train.parquet": parquet([{"numbers": numbers, "chat": chat}] * 20)})
+    html = opened(hub, f"/datasets/{name}/viewer")
+    assert len(html) < 3_000_000
+    assert "more items" in html
+    assert "turn 39 " in html
+    assert "characters are left out here" in html
+    assert opened(hub, f"/datasets/{name}/viewer?row=0").count("x" * 9_000) == 40

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 _ADDRESS = re.compile(r"https?://[^\s\"'<>]+")
 LONG = 60  # texts that get a column some room
 _SLACK, _WORD = 80, 40
-_MAX_ITEMS = 50
+_MAX_ITEMS, _MAX_NAME = 50, 200
 _PICTURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -22,13 +22,15 @@ _MAX_DEPTH = 6
 
 
 class Room(NamedTuple):
-    """How many characters of a text are seen at once, and how many there are at most."""
+    """How many characters of a text are seen at once and at all, and what a whole value may take."""
 
     head: int
     most: int
+    characters: int
+    items: int
 
 
-CELL, WHOLE = Room(300, 8_000), Room(20_000, 1_000_000)
+CELL, WHOLE = Room(300, 8_000, 30_000, 300), Room(20_000, 1_000_000, 4_000_000, 10_000)
 
 
 @dataclass(frozen=True)
@@ -57,29 +59,60 @@ class Shown:
         )
 
 
-def shown(value: Any, room: Room, depth: int = 0) -> Shown:
+def shown(value: Any, room: Room) -> Shown:
     """Prepare a value; texts are cut as there is room, lists at fifty items, nesting at six levels."""
-    if not isinstance(value, (Mapping, list, tuple)):
-        return _scalar(value, room)
-    if depth >= _MAX_DEPTH:
-        return Shown("note", "…")
-    if isinstance(value, Mapping):
-        return _listed("fields", [(str(key), item) for key, item in value.items()], room, depth)
-    if value and all(map(_is_turn, value)):
-        return _listed("turns", [(turn["role"], turn["content"]) for turn in value], room, depth)
-    return _listed("list", [("", item) for item in value], room, depth)
+    return _Preparing(room).shown(value, 0)
 
 
-def _scalar(value: Any, room: Room) -> Shown:
-    if value is None:
-        return Shown("none")
-    if isinstance(value, bool):
-        return _text(str(value).lower(), room)
-    if isinstance(value, (int, float, Decimal)):
-        return Shown("number", str(value))
-    if isinstance(value, (bytes, bytearray)):
-        return Shown("note", f"{len(value):,} bytes")
-    return _text(str(value), room) if value != "" else Shown("note", "empty")
+class _Preparing:
+    """One value on its way to the page, and how much room it has left."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._characters = room.characters
+        self._items = room.items
+
+    def shown(self, value: Any, depth: int) -> Shown:
+        if not isinstance(value, (Mapping, list, tuple)):
+            return self._scalar(value)
+        if depth >= _MAX_DEPTH:
+            return Shown("note", "…")
+        if isinstance(value, Mapping):
+            return self._listed("fields", [(str(key), item) for key, item in value.items()], depth)
+        if value and all(map(_is_turn, value)):
+            return self._listed("turns", [(turn["role"], turn["content"]) for turn in value], depth)
+        return self._listed("list", [("", item) for item in value], depth)
+
+    def _scalar(self, value: Any) -> Shown:
+        if value is None:
+            return Shown("none")
+        if isinstance(value, bool):
+            return self._text(str(value).lower())
+        if isinstance(value, (int, float, Decimal)):
+            return Shown("number", str(value))
+        if isinstance(value, (bytes, bytearray)):
+            return Shown("note", f"{len(value):,} bytes")
+        return self._text(str(value)) if value != "" else Shown("note", "empty")
+
+    def _listed(
+        self, kind: Literal["turns", "fields", "list"], items: Sequence[tuple[str, Any]], depth: int
+    ) -> Shown:
+        inner: list[tuple[str, Shown]] = []
+        for name, item in items[:_MAX_ITEMS]:
+            if self._items <= 0:
+                break
+            self._items -= 1
+            inner.append((name[:_MAX_NAME], self.shown(item, depth + 1)))
+        return Shown(kind, left=len(items) - len(inner), items=inner)
+
+    def _text(self, text: str) -> Shown:
+        head, most = self._room.head, min(self._room.most, max(self._room.head, self._characters))
+        # Folding away a few words would cost more room than it saves.
+        cut = len(text)
+        if cut > head + _SLACK:
+            cut = text.rfind(" ", head - _WORD, head) + 1 or head
+        self._characters -= min(len(text), most)
+        return Shown("text", text[:cut], text[cut:most], max(0, len(text) - max(most, cut)))
 
 
 def _is_turn(value: Any) -> bool:
@@ -90,21 +123,6 @@ def _is_turn(value: Any) -> bool:
         and isinstance(value.get("content"), str)
         and all(item is None for key, item in value.items() if key not in ("role", "content"))
     )
-
-
-def _listed(
-    kind: Literal["turns", "fields", "list"], items: Sequence[tuple[str, Any]], room: Room, depth: int
-) -> Shown:
-    inner = [(name, shown(item, room, depth + 1)) for name, item in items[:_MAX_ITEMS]]
-    return Shown(kind, left=max(0, len(items) - _MAX_ITEMS), items=inner)
-
-
-def _text(text: str, room: Room) -> Shown:
-    # Folding away a few words would cost more room than it saves.
-    cut = len(text)
-    if cut > room.head + _SLACK:
-        cut = text.rfind(" ", room.head - _WORD, room.head) + 1 or room.head
-    return Shown("text", text[:cut], text[cut : room.most], max(0, len(text) - max(room.most, cut)))
 
 
 def picture(value: Any) -> tuple[bytes, str] | None:
