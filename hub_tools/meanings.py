@@ -21,7 +21,7 @@ COLUMNS = {
     "generation": "how the model's text came about: model and commit, endpoint, temperature, top-p, seed, "
     "why it ended, tokens, sha256 of the prompt",
     "score": "the judge's verdict from 1 to 5; null where the answer holds none",
-    "expected_score": "the mean of 1 to 5 under the judge's own probabilities; null where they are not known",
+    "expected_score": "the mean of 1 to 5 under the judge's probabilities, six decimals; null without them",
     "judgement": "all that the judge wrote",
     "rule": "how the score was read out of the judgement",
     "draft": "the web text that the instruction was written for",

@@ -44,6 +44,7 @@ class CurateConfig(AskConfig):
 
 @stage(
     "curate",
+    version=2,
     repo="curated",
     config_name="scored",
     reads={"pairs": Input(Backtranslated, "backtranslate")},

@@ -26,6 +26,8 @@ VERB = re.compile(
 CLOSE = r"[ \t*_`\"')>\]}.]*"
 ALONE = re.compile(rf"(?:\A\s*{WRAP}{NUMBER}{CLOSE}(?:\n|\Z))|(?:\n{WRAP}(?P<last>\d){CLOSE}\s*\Z)")
 DIGITS = frozenset("12345")
+# The last bits of a probability depend on how many threads summed it up.
+DIGITS_THAT_COUNT = 6
 RULES = (("label", LABEL), ("out_of", OUT_OF), ("verb", VERB), ("alone", ALONE))
 
 
@@ -68,5 +70,6 @@ def expected_score(tokens: Sequence[tuple[str, Mapping[str, float]]], score: int
                 (int(rival), math.exp(value)) for rival, value in rivals.items() if rival.strip() in DIGITS
             ]
             total = sum(weight for _, weight in weights)
-            return sum(value * weight for value, weight in weights) / total if total else None
+            mean = sum(value * weight for value, weight in weights) / total if total else None
+            return None if mean is None else round(mean, DIGITS_THAT_COUNT)
     return None

@@ -139,7 +139,7 @@ def test_a_judgement_without_a_score_stays_with_a_null_and_is_counted() -> None:
     assert result.score is None
     assert task.note is not None
     note = task.note([scored(1), scored(2, None)])
-    assert "1 of 2 judgements (50%" in note
+    assert "1 of 2 judgements (50 %" in note
     assert "The judge wrote freely. Pairs with a score of 5 or more are kept." in note
 
 
@@ -149,7 +149,7 @@ def test_a_judge_that_was_held_to_a_grammar_is_said_to_be() -> None:
     assert note is not None
     assert "held to the form of its answer by a grammar" in note([scored(1)])
     assert "under the judge's own probabilities" in note([scored(1)])
-    assert "At most 50% of all pairs" in note([scored(1)])
+    assert "At most 50 % of all pairs" in note([scored(1)])
 
 
 def test_only_fives_are_kept_unless_the_recipe_says_otherwise() -> None:
