@@ -40,7 +40,10 @@ class Link:
         read, kept = run.get("read"), run.get("kept")
         if not isinstance(read, int) or not isinstance(kept, int) or not read:
             return ""
-        return f"{kept:,} rows" if kept == read else f"{kept:,} of {read:,} rows"
+        rows = run.get("rows")
+        chosen = rows.get("kept") if isinstance(rows, dict) else None
+        more = f", {chosen:,} chosen" if isinstance(chosen, int) else ""
+        return (f"{kept:,} rows" if kept == read else f"{kept:,} of {read:,} rows") + more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

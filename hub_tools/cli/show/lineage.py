@@ -49,13 +49,13 @@ def _label(link: Link, name: str, again: bool) -> Text:
     text.append(visible(link.title), style="bold")
     if link.ref:
         text.append(f"  {link.ref.repo}@{link.ref.revision}", style="cyan")
-        if link.ref.version:
+        if link.ref.version and not again:
             text.append(f"  {link.ref.sha[:12]}", style="dim")
+    if again:
+        return text.append("  (see above)", style="dim")
     if link.rows:
         text.append(f"  {link.rows}")
-    if again:
-        text.append("  (see above)", style="dim")
-    elif link.ends:
+    if link.ends:
         text.append(f"  {visible(link.ends)}", style="yellow")
     return text
 

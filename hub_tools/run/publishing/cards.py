@@ -207,7 +207,11 @@ class Facts:
                 else example
                 for example in own
             ]
-        return own
+        ordered = [
+            dataclasses.replace(example, columns=dict(sorted(example.columns.items(), key=_place)))
+            for example in own
+        ]
+        return sorted(ordered, key=lambda example: -len(example.columns))
 
     def _siblings(self, made: Made) -> Mapping[str, Ref]:
         """Return the published nodes that answer the very same pairs: stage to repo."""
@@ -268,6 +272,12 @@ def step(link: Link, address: str | None = None) -> Step:
     return Step(
         key=link.key, title=link.title, lines=[*lines, *filter(None, [link.rows])], kind=kind, link=address
     )
+
+
+def _place(column: tuple[str, str]) -> int:
+    """Return the place of a column among those side by side: as the text was made."""
+    order = ("web text", "rewritten", "distilled")
+    return order.index(column[0]) if column[0] in order else len(order)
 
 
 def _label(stage: str) -> str:

@@ -12,7 +12,7 @@ from dataset_cards.facts import Example, Origin
 from dataset_cards.lengths import Lengths, PairLengths
 
 TEXTS = ("instruction", "response", "draft", "text", "judgement")
-EXAMPLES = 3
+EXAMPLES = 12  # from which a card shows the first three, or those that most can be said of
 SAMPLED = 2000
 
 
