@@ -1,8 +1,9 @@
 import os
 
 import pytest
+import yaml
 from hub_support import OTHER_TOKEN, commit, file
-from huggingface_hub import CommitOperationAdd
+from huggingface_hub import CommitOperationAdd, EvalResultEntry, eval_result_entries_to_yaml
 from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 
@@ -188,3 +189,22 @@ def test_tags_are_listed_by_type_and_found_by_filters(hub, repo):
     for tag in ("safetensors", "base_model:demo/base", "base_model:finetune:demo/base", "license:mit"):
         assert repo in [model.id for model in hub.api().list_models(filter=tag)], tag
     assert isinstance(hub.api().get_dataset_tags(), dict)
+
+
+def test_results_of_evaluations_are_told_and_ranked(hub, repo):
+    api, name = hub.api(), f"demo/bench-{os.urandom(4).hex()}"
+    api.create_repo(name, repo_type="dataset")
+    entries = [EvalResultEntry(dataset_id=name, task_id="t", value=value) for value in (0.5, 0.75)]
+    good = yaml.safe_dump(eval_result_entries_to_yaml(entries)).encode()
+    adds = [CommitOperationAdd(".eval_results/a.yaml", good)]
+    for number, bad in enumerate(
+        [b"{", b"[1]", b"- dataset: {id: x}", b"a: b", b"- !!python/name:os.system x"]
+    ):
+        adds.append(CommitOperationAdd(f".eval_results/bad{number}.yaml", bad))
+    api.create_commit(repo, adds, commit_message="results")
+    told = api.model_info(repo, expand=["evalResults"]).eval_results
+    assert [one.value for one in told] == [0.5, 0.75]
+    board = api.get_dataset_leaderboard(name)
+    assert [(one.rank, one.model_id, one.value) for one in board] == [(1, repo, 0.75), (2, repo, 0.5)]
+    api.update_repo_settings(repo, gated="manual")
+    assert hub.api(OTHER_TOKEN).get_dataset_leaderboard(name) == []

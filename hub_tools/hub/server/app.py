@@ -23,6 +23,7 @@ from hub_tools.hub.server.api import (
     attachments,
     collection,
     discussions,
+    evaluations,
     files,
     large_files,
     lfs,
@@ -39,7 +40,7 @@ from hub_tools.hub.server.pages import routes as pages
 from hub_tools.hub.server.pages.refused import is_read_by_a_person, refused
 from hub_tools.hub.server.store import Store
 
-_REPOS = (account, users, collection, repositories, access, listing, revisions, discussions)
+_REPOS = (account, users, collection, repositories, access, listing, revisions, discussions, evaluations)
 _FILES = (upload, lfs, large_files, xet, attachments, files)
 _ROUTES = (
     [route for topic in (*_REPOS, *_FILES) for route in topic.ROUTES]

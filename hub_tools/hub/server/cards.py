@@ -31,17 +31,21 @@ def split(card: str) -> tuple[str, str]:
 @lru_cache(maxsize=256)
 def metadata(card: str) -> dict[str, Any]:
     """Read a card's YAML as plain JSON values; raises `CardError`."""
-    head, _ = split(card)
-    try:
-        _check_shape(head)
-        loaded = yaml.load(head, _LOADER)  # noqa: S506 - both loaders are the safe ones
-        plain = _Plain().value(loaded or {})
-    # Explicit tags on values they do not fit make the loader fail in every way Python knows.
-    except Exception as error:
-        raise CardError(f"The card's metadata is not valid YAML: {error}") from error
+    plain = read_yaml(split(card)[0])
     if not isinstance(plain, dict):
         raise CardError(f"The card's metadata must be a mapping, but is a {type(plain).__name__}")
     return plain
+
+
+def read_yaml(text: str) -> Any:
+    """Read YAML of anybody as plain JSON values, an empty mapping if there is nothing; raises `CardError`."""
+    try:
+        _check_shape(text)
+        loaded = yaml.load(text, _LOADER)  # noqa: S506 - both loaders are the safe ones
+        return _Plain().value(loaded or {})
+    # Explicit tags on values they do not fit make the loader fail in every way Python knows.
+    except Exception as error:
+        raise CardError(f"The card's metadata is not valid YAML: {error}") from error
 
 
 def _check_shape(head: str) -> None:

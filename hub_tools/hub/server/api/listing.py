@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
-from hub_tools.hub.server import cards, commits, model_files, objects, refs, repos, wire
+from hub_tools.hub.server import (
+    cards,
+    commits,
+    evaluations,
+    gating,
+    model_files,
+    objects,
+    refs,
+    repos,
+    wire,
+)
 from hub_tools.hub.server.api.repositories import REPO
 from hub_tools.hub.server.commits import Commit
 from hub_tools.hub.server.errors import entry_not_found
@@ -77,10 +87,13 @@ def info(call: Call) -> Response:
         answer = wire.repo_json(db, call.store.blobs, repo, call.part("rev") or "main")
         tree = commits.tree(db, repo, answer["sha"])
         present = objects.readable(db, repo, tree)
+        readable = gating.has_access(db, call.viewer, repo)
     answer["siblings"] = wire.siblings_json(tree, blobs=call.flag("blobs"))
     fields = call.listed("expand")
     if repo.kind == "model" and (not fields or {"safetensors", "config"} & set(fields)):
         answer |= model_files.facts(call.store.blobs, present)
+    if repo.kind == "model" and "evalResults" in fields:
+        answer["evalResults"] = evaluations.results(call.store.blobs, present) if readable else []
     return JSONResponse(wire.pick(answer, fields))
 
 
