@@ -73,17 +73,24 @@ def folders(paths: Iterable[str]) -> set[str]:
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that could not be checked out safely on somebody's disk, whatever system that has."""
-    if not all(_is_sound(part) for part in re.split(r"[/\\]", path)):
+    """Refuse a path that could not be checked out safely, and one that is git's own folder on any system.
+
+    Backslashes are part of names, as on the public Hub; clients for systems that split at them refuse to.
+    """
+    if path.startswith("..\\") or not all(_is_sound(part) for part in path.split("/")):
         raise HubError(422, f"The path {path[:200]!r} is not allowed in a repo")
     if len(path) > 1024 or any(ord(char) < 32 or ord(char) == 127 for char in path):
         raise HubError(422, f"The path {path[:200]!r} is too long or has control characters")
 
 
 def _is_sound(part: str) -> bool:
-    # Some systems pass over invisible characters, dots and blanks at the end, and what follows a colon.
-    plain = _IGNORED.sub("", part).partition(":")[0].rstrip(". ").lower()
-    return part not in ("", ".", "..") and plain not in (".git", "git~1") and len(part.encode()) <= 255
+    named = (_plain(name) in (".git", "git~1") for name in part.split("\\"))
+    return part not in ("", ".", "..") and len(part.encode()) <= 255 and not any(named)
+
+
+def _plain(name: str) -> str:
+    """A name as systems read it that pass over invisible characters, dots at its end, and a colon's rest."""
+    return _IGNORED.sub("", name).partition(":")[0].rstrip(". ").lower()
 
 
 def check_no_clash(tree: Tree) -> None:
