@@ -9,7 +9,7 @@ from hub_tools.hub.server.http import Call, may_see, route
 
 
 def leaderboard(call: Call) -> Response:
-    """The models with a result on a dataset, the best first; `base_model` leaves out those made from others."""
+    """The models with a result on a dataset, the best first; with `base_model` none made from others."""
     found: list[tuple[wire.Json, wire.Json]] = []
     with call.store.db.read() as db:
         name = call.repo(db, kind="dataset").name
