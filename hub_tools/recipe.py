@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from hub_tools.errors import RecipeError
 
 EMBEDDED = "embedded"
+ROUTES = ("/generate", "/generate_stream", "/completions", "/info", "/models")  # they are added to an address
 
 
 class Section(BaseModel):
@@ -113,6 +114,8 @@ class EndpointSection(Section):
             _plain_url(address)
         if url == []:
             raise ValueError("give at least one address, or null for the embedded endpoint")
+        if isinstance(url, list) and len(set(url)) < len(url):
+            raise ValueError("an address is there twice; a replica counts once")
         return url
 
     @field_validator("dedicated")
@@ -204,8 +207,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def _plain_url(url: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    _ = parts.port  # raises ValueError if it is none
+    if parts.scheme not in ("http", "https") or not parts.hostname or url.split() != [url]:
         raise ValueError("give an address such as http://127.0.0.1:8080")
+    if parts.query or parts.fragment or parts.path.rstrip("/").endswith(ROUTES):
+        raise ValueError("give the server's address without a route such as /generate")
     if parts.username or parts.password:
         raise ValueError("an address must not hold a password; put the token into ENDPOINT_TOKEN")
 

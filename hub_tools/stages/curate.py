@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from hub_tools.records import Backtranslated, Messages, Scored
 from hub_tools.stages.registry import Answer, Ask, AskConfig, Input, Render, carry, stage
@@ -40,6 +41,17 @@ class CurateConfig(AskConfig):
         description="Keep at most this share of all pairs, the best first; null keeps all that "
         "reach min_score.",
     )
+
+    @field_validator("grammar")
+    @classmethod
+    def _readable(cls, grammar: str | None) -> str | None:
+        if grammar == "":
+            raise ValueError("give a regular expression, or null")
+        try:
+            re.compile(grammar or "")
+        except re.error as error:
+            raise ValueError(f"it is no regular expression: {error}") from error
+        return grammar
 
 
 @stage(

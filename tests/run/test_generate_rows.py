@@ -16,6 +16,7 @@ from hub_tools.endpoints import pool, replica
 from hub_tools.errors import BackforthError, EndpointDown, RecipeError
 from hub_tools.recipe import EndpointSection, StopWhen, parse
 from hub_tools.records import Rejected
+from hub_tools.stages.curate import CurateConfig
 from hub_tools.stages.registry import Answer, AskConfig, Reject
 
 
@@ -197,7 +198,12 @@ def test_an_answer_of_another_setting_still_counts_where_the_request_is_the_same
         (AskConfig, {"top_p": 1.0}, "top_p is 1.0: input should be less than 1"),
         (AskConfig, {"temperature": 0}, "temperature is 0: input should be greater than 0"),
         (AskConfig, {"stop": list("abcde")}, "at most 4 items"),
+        (AskConfig, {"stop": [""]}, "at least 1 character"),
+        (CurateConfig, {"grammar": "[1-5"}, "it is no regular expression"),
         (EndpointSection, {"model": "m", "url": []}, "give at least one address"),
+        (EndpointSection, {"model": "m", "url": ["http://a", "http://a"]}, "there twice"),
+        (EndpointSection, {"model": "m", "url": "http://a/v1/chat/completions"}, "without a route"),
+        (EndpointSection, {"model": "m", "url": "http://a:99999"}, "port out of range"),
         (EndpointSection, {"model": "m", "url": ["http://a", "ftp://b"]}, "give an address such as"),
         (EndpointSection, {"model": "m", "stop_when": {"rejected": 2}}, "stop_when.rejected is 2"),
     ],
