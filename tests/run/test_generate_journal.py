@@ -68,11 +68,11 @@ def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
 def test_a_full_disk_is_named_and_what_was_written_stays(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j")
     fill(journal, 0, 10)
-    pages = journal._writer.execute("PRAGMA page_count").fetchone()[0]
-    journal._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+    pages = journal._file.execute("PRAGMA page_count").fetchone()[0]
+    journal._file.execute(f"PRAGMA max_page_count = {pages + 1}")
     with pytest.raises(BackforthError, match=r"cannot be written: .* full; what it holds is safe, run again"):
         fill(journal, 10, 200, size=1000)
-    journal._writer.execute("PRAGMA max_page_count = 1000000")
+    journal._file.execute("PRAGMA max_page_count = 1000000")
     fill(journal, 10, 20)
     assert sorted(journal.get(keys(0, 20))) == keys(0, 20)
     journal.close()

@@ -1,7 +1,8 @@
 """The journal: every answer of an endpoint is on disk before it counts, under the key of its request.
 
 SQLite in WAL mode with full syncs: a torn write is undone at the next opening, and a million answers need no
-memory. One connection writes, in a thread, and another reads, so that nobody waits for a sync.
+memory. Writing goes on in the event loop: a thread costs more to wake than most disks need for a sync, and on
+a slow one every answer would have to wait for it all the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from hub_tools.errors import BackforthError
 
 SELECT = "SELECT key, value FROM answers WHERE key IN"
 INSERT = "INSERT OR REPLACE INTO answers VALUES "
-AT_ONCE = 1000  # answers by one statement: each statement has to get Python's lock back from the event loop
+AT_ONCE = 1000  # answers by one statement
 
 
 class Journal:
@@ -38,19 +39,17 @@ class Journal:
             self._lock.close()
             raise BackforthError(f"another run writes the journal {path}; wait for it, or end it") from error
         try:
-            self._writer = self._connect()
-            self._writer.execute("PRAGMA page_size=8192")  # two or three answers a page: a third less on disk
-            self._writer.execute("PRAGMA journal_mode=WAL")
-            self._writer.execute("PRAGMA synchronous=FULL")
-            self._writer.execute("CREATE TABLE IF NOT EXISTS answers(key BLOB PRIMARY KEY, value BLOB)")
-            self._writer.execute("CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value TEXT)")
-            self._reader = self._connect()
-            self._reader.execute("SELECT key, value FROM answers LIMIT 1").fetchone()
+            self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._file.execute("PRAGMA page_size=8192")  # two or three answers a page: a third less on disk
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=FULL")
+            self._file.execute("CREATE TABLE IF NOT EXISTS answers(key BLOB PRIMARY KEY, value BLOB)")
+            self._file.execute("CREATE TABLE IF NOT EXISTS marks(name TEXT PRIMARY KEY, value TEXT)")
+            self._file.execute("SELECT key, value FROM answers LIMIT 1").fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         self._waiting: list[tuple[bytes, bytes, asyncio.Future[None]]] = []
         self._mark: tuple[str, str] | None = None
-        self._writing: asyncio.Task[None] | None = None
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
         """Return the answers under these keys, some thousand at most; a key without one is left out.
@@ -59,7 +58,7 @@ class Journal:
             BackforthError: the file is damaged.
         """
         try:
-            found = self._reader.execute(f"{SELECT} ({', '.join('?' * len(keys))})", keys)
+            found = self._file.execute(f"{SELECT} ({', '.join('?' * len(keys))})", keys)
             return {key: dict(decode(value)) for key, value in found}
         except (sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
@@ -67,7 +66,7 @@ class Journal:
     def mark(self, name: str) -> str | None:
         """Return the mark of that name, or None."""
         try:
-            found = self._reader.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
+            found = self._file.execute("SELECT value FROM marks WHERE name = ?", (name,)).fetchone()
         except sqlite3.Error as error:
             raise self._unusable(error) from error
         return str(found[0]) if found else None
@@ -82,42 +81,41 @@ class Journal:
         Raises:
             BackforthError: it cannot be written (a full disk, for one); earlier answers are safe.
         """
-        written = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._write)
+        written = loop.create_future()
         self._waiting.append((key, encode(value), written))
-        if self._writing is None:
-            self._writing = asyncio.create_task(self._write())
         await written
 
-    async def _write(self) -> None:
-        """Write what waits, and what came to wait meanwhile, until nothing does."""
-        while self._waiting:
-            batch, mark = self._waiting, self._mark
-            self._waiting, self._mark = [], None
-            failure = None
-            try:
-                await asyncio.to_thread(self._commit, [(key, value) for key, value, _ in batch], mark)
-            except sqlite3.Error as error:
-                what = f"the journal {self._path} cannot be written: {error}"
-                failure = BackforthError(f"{what}; what it holds is safe, run again")
-            for _, _, written in batch:
-                if failure and not written.done():
-                    written.set_exception(failure)
-                elif not written.done():  # who waited for it may have been cancelled
-                    written.set_result(None)
-        self._writing = None
+    def _write(self) -> None:
+        """Write all that came to wait since the last time, with one sync."""
+        batch, mark = self._waiting, self._mark
+        self._waiting, self._mark = [], None
+        failure = None
+        try:
+            self._commit([(key, value) for key, value, _ in batch], mark)
+        except sqlite3.Error as error:
+            what = f"the journal {self._path} cannot be written: {error}"
+            failure = BackforthError(f"{what}; what it holds is safe, run again")
+        for _, _, written in batch:
+            if failure and not written.done():
+                written.set_exception(failure)
+            elif not written.done():  # who waited for it may have been cancelled
+                written.set_result(None)
 
     def _commit(self, batch: Sequence[tuple[bytes, bytes]], mark: tuple[str, str] | None) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
+        self._file.execute("BEGIN IMMEDIATE")
         try:
             for at in range(0, len(batch), AT_ONCE):
                 some = batch[at : at + AT_ONCE]
-                self._writer.execute(INSERT + ", ".join(["(?, ?)"] * len(some)), [*chain(*some)])
+                self._file.execute(INSERT + ", ".join(["(?, ?)"] * len(some)), [*chain(*some)])
             if mark:
-                self._writer.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", mark)
-            self._writer.execute("COMMIT")
+                self._file.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", mark)
+            self._file.execute("COMMIT")
         except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
+            if self._file.in_transaction:
+                self._file.execute("ROLLBACK")
             raise
 
     def close(self) -> None:
@@ -125,12 +123,8 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):  # a mark saves time, and nothing else
             if self._mark:
                 self._commit([], self._mark)
-        self._reader.close()
-        self._writer.close()
+        self._file.close()
         self._lock.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
 
     def _unusable(self, error: Exception) -> BackforthError:
         return BackforthError(f"the journal {self._path} cannot be used: {error}; delete it to ask again")
