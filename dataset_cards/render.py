@@ -15,6 +15,8 @@ from dataset_cards import escape, frontmatter, kept, licenses
 from dataset_cards.facts import Common, Config, Funnel
 from dataset_cards.numbers import count, duration, share, size
 
+_NAMED = 4  # fields of a struct that its type names
+
 
 def render(template: str, **values: object) -> str:
     """Return the text of a template, with runs of blank lines outside code blocks as one."""
@@ -105,7 +107,8 @@ def column_type(feature: Mapping[str, object]) -> str:
         if isinstance(inner, Mapping):
             return form.format(column_type(inner))
         if isinstance(inner, Sequence):
-            return form.format("{" + ", ".join(str(part["name"]) for part in inner) + "}")
+            names = [str(part["name"]) for part in inner]
+            return form.format(f"{{{', '.join(names)}}}" if len(names) <= _NAMED else "struct")
     return ""
 
 

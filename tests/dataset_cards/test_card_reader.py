@@ -17,10 +17,10 @@ def test_every_column_is_explained_once_for_all_configs_that_have_it() -> None:
     card = dataset_card(
         dataset_facts(configs=[scored, replace(scored, name="kept", default=False), rejected])
     )
-    assert "**Columns of `rewritten`, `kept`**" in card
+    assert "**`rewritten`, `kept`**" in card
     assert card.count("| `score` | `int64` | what the judge says |") == 1
     assert "| `messages` | `list of {role, content}` |" in card
-    assert "**Columns of `rejected`**" in card
+    assert "**`rejected`**" in card
 
 
 def test_a_reason_is_explained_by_one_of_its_rows() -> None:

@@ -111,8 +111,8 @@ def _ordered(scores: Iterable[int | None]) -> list[int | None]:
 def _lines(name: str, lengths: Lengths) -> list[tuple[str, str, str]]:
     found = lengths.summary()
     return [
-        (name, "words, mean", f"{found.mean:,.0f}"),
-        (name, "words, median", f"{found.median:,.0f}"),
-        (name, "words, 90th percentile", f"{found.p90:,.0f}"),
-        (name, "words, longest", f"{found.max:,}"),
+        (name, "mean words", f"{found.mean:,.0f}"),
+        (name, "median", f"{found.median:,.0f}"),
+        (name, "90 %", f"{found.p90:,.0f}"),
+        (name, "longest", f"{found.max:,}"),
     ]
