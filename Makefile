@@ -10,6 +10,7 @@ BASE      ?=
 DATASET   ?=
 GPUS      ?=
 SET       ?=
+JOBS      ?= 2
 
 # The settings of a base that training/configs knows; another base has the defaults, which are the paper's.
 known      = $(if $(or $(findstring $(1),$(BASE)),$(findstring $(2),$(BASE))),$(3))
@@ -70,10 +71,10 @@ CHROMIUM ?= $(firstword $(wildcard /usr/bin/chromium /usr/bin/chromium-browser /
 SLURM    := $(wildcard /usr/sbin/slurmctld)
 MARKS    := not gpu$(if $(CHROMIUM),, and not browser)$(if $(SLURM),, and not slurm)
 
-test: $(READY) ## Run every test that needs no GPU
+test: $(READY) ## Run every test that needs no GPU, in JOBS processes (2)
 	@$(if $(CHROMIUM),true,echo "There is no Chromium here: tests marked browser are left out (apt install chromium).")
 	@$(if $(SLURM),true,echo "There is no Slurm here: tests marked slurm are left out (apt install slurm-wlm).")
-	CHROMIUM='$(CHROMIUM)' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(MARKS)'
+	CHROMIUM='$(CHROMIUM)' OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m '$(MARKS)' -n $(JOBS) --dist loadfile
 
 check: $(READY) ## Check style and types
 	$(BIN)/ruff format --check .
