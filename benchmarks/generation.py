@@ -1,7 +1,7 @@
 """Measures generation against simulated TGI servers: backforth, a bare aiohttp loop, and peers beside them.
 
     python benchmarks/generation.py                    # under four minutes on two cores, ten with the peers
-    python benchmarks/generation.py --rows 3000 --fast 5000
+    python benchmarks/generation.py --rows 3000 --fast 5000 --no-endpoint
     python benchmarks/generation.py --peer distilabel=VENV/bin/python --peer datatrove=VENV/bin/python
 
 Every line is one client, a program of `peers/`, against servers in one process. "Used" is the share of the
@@ -9,7 +9,8 @@ slots' time, from the first arrival to the last of a new request, that was spent
 out what ended in an error. A row is finished if it has text in the file that the client leaves, and lost if
 it is not in there. A row of ours is asked, journaled, parsed, and read back in order. Peers run in virtual
 environments of their own and take one server, so ours gets one there, too; their programs say what to
-install, and which settings were chosen for what reasons.
+install, and which settings were chosen for what reasons. At the end, some four minutes more, stands the
+embedded endpoint beside a bare torch loop (`endpoint.py`).
 """
 
 from __future__ import annotations
@@ -183,8 +184,11 @@ if __name__ == "__main__":
     parser.add_argument("--fast", type=int, default=10_000, help="rows of the runs with short answers")
     parser.add_argument("--peer-rows", type=int, default=1_500, help="rows of the runs with one server")
     parser.add_argument("--peer", action="append", default=[], help="NAME=PYTHON; the program is in peers/")
+    parser.add_argument("--no-endpoint", action="store_true", help="leave out the embedded endpoint")
     given = parser.parse_args()
     pythons = dict(peer.split("=", 1) for peer in given.peer)
     own = {"raw": sys.executable, "backforth": sys.executable}
     unchanged = table(Bench({**own, **pythons}), given.rows, given.fast, given.peer_rows, list(pythons))
+    if not given.no_endpoint:
+        subprocess.run([sys.executable, str(FOLDER / "endpoint.py"), "--rounds=1"], check=True)
     sys.exit(not unchanged)
