@@ -120,6 +120,16 @@ def test_prompt_that_cannot_be_read_leaves_the_running_rows_alone(model: LoadedM
     assert (batch.rows, len(short.ids)) == ([short], 2)
 
 
+def test_lost_gpu_ends_the_model_thread(model: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("batch", "batcher"):
+        monkeypatch.setattr(f"hub_tools.endpoints.server.{module}.works", lambda device: False)
+    lost = Batcher(replace(model, network=Broken(model.network)), model.tokenizer, 2, 512)
+    lost.start()
+    assert _ask(lost, 5)[1].get(timeout=20).status == 424
+    lost._thread.join(timeout=20)
+    assert not lost.alive  # what makes /health answer 503
+
+
 def test_cancelled_job_leaves_its_slot(model: LoadedModel) -> None:
     batcher = Batcher(replace(model, eos_ids=frozenset()), model.tokenizer, 1, 512)
     batcher.start()
@@ -137,4 +147,5 @@ def test_stopping_fails_what_is_not_finished(model: LoadedModel) -> None:
     batcher.start()
     outcomes = [_ask(batcher, 100_000)[1] for _ in range(3)]
     batcher.stop()
-    assert [outcome.get(timeout=20).status for outcome in outcomes] == [424, 424, 424]
+    outcomes.append(_ask(batcher, 3)[1])  # too late
+    assert [outcome.get(timeout=20).status for outcome in outcomes] == [424, 424, 424, 424]

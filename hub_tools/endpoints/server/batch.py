@@ -11,6 +11,7 @@ import torch
 from hub_tools.endpoints.server.cache import SlotCache
 from hub_tools.endpoints.server.errors import GenerationError, RequestError
 from hub_tools.endpoints.server.model import LoadedModel
+from hub_tools.endpoints.server.placement import works
 from hub_tools.endpoints.server.rows import Row
 from hub_tools.endpoints.server.sampling import Choice
 
@@ -31,11 +32,14 @@ class RunningBatch:
     def prefill(self, rows: Sequence[Row]) -> list[tuple[Row, RequestError]]:
         """Read prompts and choose each first token; rows that want more join. Returns those that failed.
 
-        What the model raises while it reads (out of memory, mostly) is the trouble of these rows only.
+        What the model raises while it reads (out of memory, mostly) is the trouble of these rows only, unless
+        its device is lost.
         """
         try:
             cache, logits = self._read_prompts(rows)
         except RuntimeError as error:
+            if not works(self.model.device):
+                raise
             logger.exception("prompts could not be read")
             return [(row, GenerationError.of(error)) for row in rows]
         failed = _accept(rows, logits[:, -1])

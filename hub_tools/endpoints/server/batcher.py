@@ -14,9 +14,12 @@ from hub_tools.endpoints.server.batch import RunningBatch
 from hub_tools.endpoints.server.errors import GenerationError, RequestError
 from hub_tools.endpoints.server.jobs import Generated, Job
 from hub_tools.endpoints.server.model import LoadedModel
+from hub_tools.endpoints.server.placement import works
 from hub_tools.endpoints.server.rows import Row
 
 logger = logging.getLogger(__name__)
+
+_STOPPING = "the server is stopping"
 
 
 class Batcher:
@@ -71,10 +74,13 @@ class Batcher:
         return sum(len(request.prompt) + request.max_new_tokens for request in requests)
 
     def submit(self, job: Job) -> None:
-        """Queue a job; its `done` is called once, from the model thread, unless it is cancelled before."""
+        """Queue a job; its `done` is called once, mostly from the model thread, unless it is cancelled."""
         with self._wake:
-            self._waiting.append(job)
-            self._wake.notify()
+            if not self._stopping:
+                self._waiting.append(job)
+                self._wake.notify()
+                return
+        job.done(GenerationError(_STOPPING))
 
     def _run(self) -> None:
         while self._wait_for_work():
@@ -85,7 +91,10 @@ class Batcher:
                 # Whatever the model raised (out of memory, mostly), later requests must still be served.
                 logger.exception("the batch failed")
                 self._fail_all(GenerationError.of(error))
-        self._fail_all(GenerationError("the server is stopping"))
+                if not works(self._model.device):
+                    logger.error("the %s is lost; restart the server", self._model.device.type)
+                    self.end()
+        self._fail_all(GenerationError(_STOPPING))
 
     def _wait_for_work(self) -> bool:
         with self._wake:

@@ -67,7 +67,7 @@ def _schema(grammar: Grammar) -> dict[str, Any]:
     if grammar.type == "json_schema" and isinstance(value, dict) and "schema" in value:
         value = value["schema"]
     if not isinstance(value, dict):
-        raise ValidationError("grammar is not supported")
+        raise ValidationError(f"grammar is not supported: {grammar.type} needs a JSON schema as its `value`")
     if "properties" not in value:
         raise ValidationError("grammar is not valid: Grammar must have a 'properties' field")
     return value

@@ -29,6 +29,14 @@ def place(options: ServerOptions) -> tuple[torch.device, torch.dtype]:
     return device, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
+def works(device: torch.device) -> bool:
+    """Whether anything can still be computed there; after some errors a GPU refuses a process for good."""
+    try:
+        return int(torch.ones(1, device=device).sum()) == 1
+    except RuntimeError:
+        return False
+
+
 def check_room(source: Source, device: torch.device, dtype: torch.dtype) -> None:
     """Raise `EndpointServerError` if the weights alone are larger than the memory that is free."""
     needed, free = _parameters(source.folder) * dtype.itemsize, _free_bytes(device)
