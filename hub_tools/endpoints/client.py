@@ -72,6 +72,8 @@ class EndpointClient:
             if status == 200:
                 with contextlib.suppress(*UNREADABLE):
                     return tgi_info(decode(answer))
+            if status in NOT_READY:
+                _raise(self.url, status, {}, answer)
             status, answer = await self._get("/v1/models")
             if status == 200:
                 return openai_info(decode(answer))

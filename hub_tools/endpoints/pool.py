@@ -21,6 +21,7 @@ from hub_tools.errors import BackforthError, EndpointDown
 
 Result = TypeVar("Result")
 
+LATE = 5.0  # seconds that the other replicas have to answer when the first has, before work begins
 AHEAD = 16  # requests that wait for a place, so that none stands empty
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0  # seconds before a request is sent again
 
@@ -70,7 +71,7 @@ class Pool:
         for replica in self.replicas:
             await self._open.enter_async_context(replica.client)
         try:
-            await asyncio.gather(*(self._meet(replica) for replica in self.replicas))
+            await self._meet_all()
             if not any(replica.open for replica in self.replicas):
                 raise EndpointDown("; ".join(replica.reason for replica in self.replicas))
         except EndpointDown:
@@ -131,6 +132,22 @@ class Pool:
                 self._release(replica)
             await asyncio.sleep(pause)
         raise AssertionError("count() has no end")
+
+    async def _meet_all(self) -> None:
+        """Meet every replica; once one is there, those that hang are left for later."""
+        meetings = {asyncio.create_task(self._meet(replica)) for replica in self.replicas}
+        left = meetings
+        try:
+            while left and not any(replica.open for replica in self.replicas):
+                _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            if left:
+                await asyncio.wait(left, timeout=LATE)
+            for meeting in meetings:
+                if meeting.done():
+                    meeting.result()
+        finally:
+            for meeting in meetings:
+                meeting.cancel()
 
     async def _meet(self, replica: Replica) -> None:
         """Meet a replica, or leave it for later; one that serves another model is no matter of time."""

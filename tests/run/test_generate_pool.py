@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import threading
 import time
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_one_replica_with_another_model_is_refused(tmp_path: Path) -> None:
         with pytest.raises(WrongModel, match=f"{wrong.url} serves t"):
             outcomes(generator([right, wrong], tmp_path / "j", check=check), 5)
     assert right.requests.total() == 0
+
+
+def test_a_replica_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LATE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent, serving() as gone, serving() as server:
+        gone.url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        assert len(outcomes(generator([gone, server], tmp_path / "j", timeout=600), 30)) == 30
+    assert time.monotonic() - began < 25
 
 
 @pytest.mark.parametrize(
