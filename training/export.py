@@ -16,8 +16,9 @@ PROFILES = {"ddp": "multi_gpu", "fsdp2": "fsdp2", "zero3": "zero3"}  # as TRL ca
 HEADER = """\
 # The training of {role} for plain TRL, of {base}. Run it in this folder:
 #   {command}
-# What TRL does its own way: the order of the pairs, so that losses agree in course and not in digits; the
-# adapters of a 4-bit base, which it trains in bfloat16; and it publishes no merged model.{packing}
+# What TRL does its own way: the order of the pairs, so that losses agree in course and not in digits; what a
+# chat template writes around an answer, such as the end of a line or an empty thought, it trains as well; the
+# adapters of a 4-bit base it trains in bfloat16; it holds no pairs out and merges nothing.{packing}
 """
 PACKED = " Its packs\n# hold as many pairs as go in, so that a step has about {batch} pairs and not exactly."
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,14 +127,15 @@ def test_the_pairs_are_chats_and_the_header_says_how_to_run(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_plain_trl_trains_from_the_folder(
+def test_plain_trl_comes_to_the_same_losses(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import subprocess
-    import sys
-
-    settings = TrainSettings(method="lora", steps=2, batch_size=2, max_length=128, lora_rank=4).resolve("cpu")
-    path = export_trl(tmp_path / "out", settings, "train-final", (base.repo, SHA), make_pairs(4), "cpu")
+    settings = TrainSettings(
+        method="full", steps=3, batch_size=8, micro_batch=4, max_length=128, learning_rate=5e-3,
+        attention_dropout=0, chat_template=TEMPLATE.replace("<|end|>\n", "<|end|>"),
+    ).resolve("cpu")  # fmt: skip
+    pairs = make_pairs(8)  # all of them in each step: their order makes no difference
+    path = export_trl(tmp_path / "out", settings, "train-final", (base.repo, SHA), pairs, "cpu")
     found = yaml.safe_load(path.read_text()) | {"model_name_or_path": str(base.path)}
     del found["model_revision"]
     path.write_text(yaml.safe_dump(found))
@@ -141,4 +144,8 @@ def test_plain_trl_trains_from_the_folder(
         [Path(sys.executable).parent / "trl", "sft", "--config", path.name],
         cwd=path.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert (path.parent / "model" / "adapter_model.safetensors").exists(), done.stderr[-2000:]
+    state = path.parent / "model" / "checkpoint-3" / "trainer_state.json"
+    assert state.exists(), done.stderr[-2000:]
+    theirs = [entry["loss"] for entry in json.loads(state.read_text())["log_history"] if "loss" in entry]
+    ours = train(settings, pairs, base, tmp_path / "work").losses
+    assert theirs == pytest.approx([loss for _, loss in ours], rel=1e-5)

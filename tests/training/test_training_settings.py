@@ -30,7 +30,9 @@ def test_the_papers_hyperparameters_are_in_its_configs():
     assert found["paper-7b-full"].learning_rate == 1e-5
     assert found["paper-70b-full"].learning_rate == 5.5e-6
     assert found["paper-70b-full"].steps == 1600
-    assert found["paper-7b-full"].steps in (600, 900, 1200)
+    for name in ("paper-7b-full", "paper-7b-qlora"):
+        assert found[name].candidates() == [600, 900, 1200]
+        assert found[name].held_out > 0
 
 
 def test_every_setting_is_explained_in_a_sentence():
