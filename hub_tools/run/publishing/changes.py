@@ -19,6 +19,8 @@ def changes(
     hub: Hub,
     before: Ref,
     settings: Mapping[str, Any],
+    stage_version: int,
+    seed: int | None,
     prompts: Mapping[str, str],
     dependencies: Sequence[Dependency],
     files: Mapping[str, Path | bytes],
@@ -30,14 +32,22 @@ def changes(
     statement = hub.statement(before)
     if statement is None or statement.version is None:
         return None
-    texts = {f"prompt {name}": text for name, text in prompts.items()}
-    were = {f"prompt {name}": text for name, text in statement.prompts.items()}
+    texts = _others(stage_version, seed, prompts)
+    were = _others(statement.stage_version, statement.seed, statement.prompts)
     return Changes(
         since=statement.version,
         rows=_rows(hub, before, statement, files),
         settings=_differences(_flat(statement.settings) | were, _flat(settings) | texts),
         inputs=_differences(_uris(statement.dependencies), _uris(dependencies)),
     )
+
+
+def _others(stage_version: int, seed: int | None, prompts: Mapping[str, str]) -> dict[str, str]:
+    """Return what can change rows beside settings and inputs, by what cards call it."""
+    own = {"version of the stage": str(stage_version)} | (
+        {} if seed is None else {"seed of the run": str(seed)}
+    )
+    return own | {f"prompt {name}": text for name, text in prompts.items()}
 
 
 def record(found: Changes) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class Publisher:
             self._hub,
             head,
             settings(made.node),
+            made.node.stage.version,
+            self._seed(made),
             self._prompts.texts(made.node.stage.prompts),
             dependencies,
             content,
@@ -86,6 +88,10 @@ class Publisher:
         names = [name for name in self._hub.names(base) if NOTICE.match(name)]
         return {**self._hub.matching(base, names)} if names else {}
 
+    def _seed(self, made: Made) -> int | None:
+        """Return the run's seed, for stages that ask a model."""
+        return self._recipe.file.seed if isinstance(made.node.config, AskConfig) else None
+
     def _statement(
         self,
         made: Made,
@@ -103,7 +109,7 @@ class Publisher:
             parameters={
                 "settings": settings(made.node),
                 "prompts": self._prompts.texts(made.node.stage.prompts),
-                "seed": self._recipe.file.seed if isinstance(made.node.config, AskConfig) else None,
+                "seed": self._seed(made),
             },
             dependencies=dependencies,
             files=content,
