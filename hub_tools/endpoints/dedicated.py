@@ -27,6 +27,7 @@ HUGGING_FACE = "https://huggingface.co"  # whose models it serves, and whose tok
 OWN_HOSTS = ".endpoints.huggingface.cloud"
 MOUNTED = "/repository"  # where it puts the model, which is what the server there calls it
 TAG = "backforth"
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 IMAGES: dict[Image, dict[str, Any]] = {
     "tgi": {"tgi": {"url": "ghcr.io/huggingface/text-generation-inference:3.3.7", "port": 80}},
     "vllm": {"vLLM": {"url": "vllm/vllm-openai:v0.23.0", "port": 8000}},
@@ -136,8 +137,14 @@ class Dedicated:
         )
         return [one for one in listed if TAG in (one.raw.get("tags") or [])]
 
-    def create(self, wanted: Wanted, name: str) -> InferenceEndpoint:
-        """Ask for an endpoint; it costs from now on."""
+    def room(self, wanted: Wanted, name: str) -> InferenceEndpointHardware:
+        """Return the hardware for what is wanted under a name.
+
+        Raises:
+            EndpointDown: the name cannot be had, there is no such hardware, or the quota has too little left.
+        """
+        if not NAME.fullmatch(name):
+            raise EndpointDown(f"the name {name!r} cannot be had; take a-z, 0-9 and -, 32 signs at most")
         on = self.hardware(wanted.instance)
         needed, left = on.num_accelerators * wanted.replicas, on.max_accelerators - on.used_accelerators
         if needed > left:
@@ -145,6 +152,11 @@ class Dedicated:
                 f"{wanted.replicas} x {on.id} needs {needed} accelerators, and the quota of {self.namespace} "
                 f"has {max(0, left)} left; take fewer replicas, or another instance"
             )
+        return on
+
+    def create(self, wanted: Wanted, name: str) -> InferenceEndpoint:
+        """Ask for an endpoint; it costs from now on. For what cannot be had, see `room`."""
+        on = self.room(wanted, name)
         return self._ask(
             f"creating {name}",
             lambda: self.api.create_inference_endpoint(

@@ -44,8 +44,8 @@ def bring_up(
         )
     if found:
         return resume(service, name, price, say, timeout)
-    each = price or service.hardware(wanted.instance).price_per_hour
-    _begin(service, name, each, wanted.replicas, say)
+    on = service.room(wanted, name)
+    _begin(service, name, price or on.price_per_hour, wanted.replicas, say)
     return str(service.wait(service.create(wanted, name), say, timeout).url)
 
 

@@ -99,10 +99,18 @@ def test_what_a_person_started_is_listed_with_its_cost(fake: FakeService) -> Non
 def test_what_cannot_be_had_is_refused_in_one_line(
     fake: FakeService, changes: dict[str, object], message: str
 ) -> None:
+    said: list[str] = []
     with pytest.raises(EndpointDown, match=message) as error:
-        up([], **changes)
+        up(said, **changes)
     assert "\n" not in str(error.value)
     assert not fake.endpoints
+    assert not said
+    assert not list(leases.known("org"))
+
+
+def test_a_name_that_cannot_be_had_is_refused_before_anything_is_noted(fake: FakeService) -> None:
+    with pytest.raises(EndpointDown, match=r"the name '\.\./Other' cannot be had"):
+        Dedicated(TOKEN, "org").room(wanted(), "../Other")
 
 
 def test_a_failed_endpoint_says_why_without_control_signs(fake: FakeService) -> None:
