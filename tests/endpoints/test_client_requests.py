@@ -50,8 +50,8 @@ def with_client(url: str, use: Callable[[EndpointClient], Awaitable[Result]], **
 
 def test_a_chat_and_a_native_request_are_answered_the_same_way_twice(endpoint: Caller) -> None:
     for request in (CHAT, PLAIN):
-        first, queued = with_client(endpoint.url, lambda client, request=request: client.ask(request))
-        again, _ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
+        first, queued, _ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
+        again, *_ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
         assert first == again
         assert first.text
         assert 0 < first.completion_tokens <= 6
@@ -65,7 +65,7 @@ def test_rival_tokens_come_with_both_routes(endpoint: Caller) -> None:
     chat = replace(CHAT, extra={"logprobs": True, "top_logprobs": 3})
     plain = replace(PLAIN, extra={"top_n_tokens": 3})
     for request in (chat, plain):
-        completion, _ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
+        completion, *_ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
         assert len(completion.tokens) == completion.completion_tokens
         assert all(1 <= len(rivals) <= 4 for _, rivals in completion.tokens)
 
@@ -73,7 +73,7 @@ def test_rival_tokens_come_with_both_routes(endpoint: Caller) -> None:
 def test_the_server_counts_a_prompt_as_it_will_read_it(endpoint: Caller) -> None:
     for request in (CHAT, PLAIN):
         counted = with_client(endpoint.url, lambda client, request=request: client.count(request))
-        completion, _ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
+        completion, *_ = with_client(endpoint.url, lambda client, request=request: client.ask(request))
         assert counted is not None
         assert counted <= completion.prompt_tokens
         assert counted >= 2
