@@ -162,8 +162,8 @@ def train_here(job: Job, watcher: Watcher) -> Trained:
         with explained(job.checkpoints):
             trained, main = _fit(job, watcher, tokenizer, encoded, held_out)
         if main:
-            checkpoints.finish(job.checkpoints, trained.record())
             with written_whole():
+                checkpoints.finish(job.checkpoints, trained.record())
                 _write(trained, job)
     return trained
 
