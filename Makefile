@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+comma  := ,
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 METHOD    ?= qlora
@@ -34,7 +35,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "backforth needs Python 3.11, 3.12 or 3.13; name one with: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --constraint constraints.txt torch
-	$(PIP) install --constraint constraints.txt --editable '.[train,serve,scale,dev]'
+	$(PIP) install --constraint constraints.txt --editable '.[train,serve,scale,dev$(if $(wildcard /dev/nvidia0),$(comma)gpu)]'
 	@touch $@
 
 demo: $(READY) ## Run the whole method, small and real: about nine minutes on two cores

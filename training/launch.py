@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import shlex
@@ -112,6 +113,10 @@ def _check_device(settings: TrainSettings) -> None:
     if settings.sharding != "ddp" and methods.device() == "cpu":
         raise TrainingError(
             f"sharding is {settings.sharding}, which needs GPUs; on a CPU leave it out, or take ddp"
+        )
+    if settings.sharding == "zero3" and importlib.util.find_spec("deepspeed") is None:
+        raise TrainingError(
+            "sharding is zero3, which needs a package: pip install deepspeed, or take fsdp2, which needs none"
         )
 
 

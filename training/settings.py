@@ -212,6 +212,8 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"{self.processes} processes do not divide batch_size {self.batch_size}")
         if self.float8 and self.method != "full":
             raise ValueError(f"float8 is on, but method {self.method} trains adapters; it is for full alone")
+        if self.sharding == "zero3" and self.method != "full":
+            raise ValueError(f"sharding zero3 is for method full; take fsdp2 or ddp for {self.method}")
         if self.checkpointed_layers and self.gradient_checkpointing is False:
             raise ValueError("checkpointed_layers is set, but gradient_checkpointing is off")
         share = self.batch_size // self.processes

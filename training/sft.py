@@ -32,7 +32,7 @@ from training.views import Pair
 if TYPE_CHECKING:
     from training.watch import Run
 
-__all__ = ["Job", "Trained", "train", "train_here"]
+__all__ = ["Job", "Trained", "fit", "train"]
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel")
 
@@ -88,10 +88,10 @@ def train(
     watcher = Watcher(on_step, on_note)
     if trained := _trained_before(job, on_note):
         return trained
-    attempt = launch if settings.processes > 1 else train_here
+    attempt = launch if settings.processes > 1 else fit
     while True:
         try:
-            return attempt(job, watcher)
+            return _written(attempt(job, watcher), job)
         except OutOfMemory as error:
             job = _smaller(job, str(error))
             how = " with gradient_checkpointing" if job.settings.gradient_checkpointing else ""
@@ -115,9 +115,7 @@ def _trained_before(job: Job, on_note: Callable[[str], None]) -> Trained | None:
     except TrainingError as error:
         on_note(f"the training has ended before, but {error}")
         return None
-    with quiet(), written_whole():
-        _write(trained, job)
-    return trained
+    return _written(trained, job)
 
 
 def fitted(settings: TrainSettings, base: Base) -> TrainSettings:
@@ -150,8 +148,9 @@ def _smaller(job: Job, reason: str) -> Job:
     return replace(job, settings=settings)
 
 
-def train_here(job: Job, watcher: Watcher) -> Trained:
-    """Train in this process, which may be one of several that accelerate has started.
+def fit(job: Job, watcher: Watcher) -> Trained:
+    """Train in this process, which may be one of several that accelerate has started; the weights stay in the
+    checkpoints, for the one that started them all to write.
 
     Raises OutOfMemory where the micro-batch does not fit, and TrainingError.
     """
@@ -164,7 +163,6 @@ def train_here(job: Job, watcher: Watcher) -> Trained:
         if main:
             with written_whole():
                 checkpoints.finish(job.checkpoints, trained.record())
-                _write(trained, job)
     return trained
 
 
@@ -203,11 +201,16 @@ def _run(job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out:
     )
 
 
-def _write(trained: Trained, job: Job) -> None:
-    """Write the chosen weights, which lie in their checkpoint, as the folder to publish."""
-    checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
-    model = methods.load_trained(checkpoint, job.settings)
-    write_model(model, job.base, job.settings, trained.folder)
+def _written(trained: Trained, job: Job) -> Trained:
+    """Write the chosen weights, which lie in their checkpoint, as the folder to publish.
+
+    It must be where no processes are connected: ZeRO would split whatever one of them loads over all.
+    """
+    with quiet(), written_whole():
+        checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
+        model = methods.load_trained(checkpoint, job.settings)
+        write_model(model, job.base, job.settings, trained.folder)
+    return trained
 
 
 def _encode(tokenizer: Any, pairs: Sequence[Pair], settings: TrainSettings) -> Encoded:

@@ -85,6 +85,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
         disable_tqdm=True,
         report_to=_tracker(settings),
         project="backforth",
+        run_name=run.folder.parent.name,  # else a tracker invents one
     )
 
 

@@ -23,14 +23,12 @@ def main(folder: Path, with_parent: bool) -> int:
     wait_passively()
     grow_segments()
     keep_freed_memory()
-    from training.sft import train_here
+    from training.sft import fit
 
     rank = int(os.environ.get("RANK", "0"))
     job = launch.read(folder, int(os.environ.get("WORLD_SIZE", "1")))
     try:
-        trained = train_here(
-            job, Watcher(lambda event: _tell(asdict(event)), lambda note: _tell({"note": note}))
-        )
+        trained = fit(job, Watcher(lambda event: _tell(asdict(event)), lambda note: _tell({"note": note})))
     except TrainingError as error:
         failure = {"kind": type(error).__name__, "message": str(error), "time": time.time()}
         checkpoints.write_json(folder / launch.FAILURE.format(rank=rank), failure)

@@ -20,10 +20,10 @@ from training_samples import make_pairs
 
 from training import launch
 from training.errors import TrainingError
-from training.events import StepEvent
+from training.events import StepEvent, Watcher
 from training.publish import Base
 from training.settings import TrainSettings
-from training.sft import Trained, train
+from training.sft import Job, Trained, fit, train
 
 HERE = Path(__file__).parent
 ALONE = {"processes": 1, "sharding": "ddp"}
@@ -163,6 +163,13 @@ def test_two_machines_train_what_one_trains(base: Base, tmp_path: Path, monkeypa
     assert_same(two, train(together(**ALONE), make_pairs(12), base, tmp_path / "one"))
 
 
+def test_processes_leave_writing_the_model_to_the_one_that_started_them(base: Base, work: Path):
+    settings = together(steps=2, **ALONE).resolve("cpu")
+    fit(Job(settings, make_pairs(12), base, work, 1), Watcher())  # ZeRO splits what one process loads
+    assert (work / "checkpoints" / "checkpoint-2" / "model.safetensors").exists()
+    assert not (work / "model").exists()
+
+
 def test_memory_counts_before_what_it_broke_in_other_processes(tmp_path: Path):
     told = [("TrainingError", "a neighbour is gone", 1.0), ("OutOfMemory", "out of memory", 2.0)]
     for rank, (kind, message, when) in enumerate(told):
@@ -219,6 +226,7 @@ def test_accelerate_takes_every_profile(sharding: str):
         ({"processes": 4, "micro_batch": 3}, "micro_batch 3 does not divide the 8 pairs of each process"),
         ({"processes": 0}, "processes"),
         ({"sharding": "fsdp1"}, "sharding"),
+        ({"sharding": "zero3", "method": "qlora"}, "zero3 is for method full; take fsdp2 or ddp for qlora"),
     ],
 )
 def test_processes_that_cannot_share_a_step_are_refused(change: dict[str, object], words: str):
