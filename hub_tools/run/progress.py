@@ -41,7 +41,7 @@ class NodeProgress:
                 rate=f"{self._rate():.1f}/s" if self.done else "",
                 note=self.note,
             )
-        elif time.monotonic() - self._shown >= EVERY:
+        elif (done and self.done == self.total) or time.monotonic() - self._shown >= EVERY:
             self._shown = time.monotonic()
             self._console.print(self._line(), highlight=False, soft_wrap=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,8 +44,12 @@ def check(path: Path, advance: Callable[[int, int], None] = lambda done, total: 
     """Check the whole store, also while a server runs; `advance` gets the bytes done and all of them."""
     if not (path / "hub.sqlite").is_file():
         raise HubServerError(f"There is no Hub's store in {path}")
-    store, report = Store(path), Report()
-    uses: dict[str, _Use] = {}
+    with closing(Store(path)) as store:
+        return _check_store(store, advance)
+
+
+def _check_store(store: Store, advance: Callable[[int, int], None]) -> Report:
+    report, uses = Report(), dict[str, _Use]()
     with store.db.read() as db:
         report.problems += [
             f"database: {row[0]}" for row in db.execute("PRAGMA integrity_check") if row[0] != "ok"

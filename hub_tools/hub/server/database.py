@@ -104,6 +104,11 @@ class Database:
         self._local.connection = connection
         return connection
 
+    def close(self) -> None:
+        """Close this thread's connection; the last one of all folds the write-ahead log into the file."""
+        self._connection().close()
+        del self._local.connection
+
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """Read inside one snapshot, so that a ref and its tree belong together."""

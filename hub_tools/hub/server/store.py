@@ -43,6 +43,10 @@ class Store:
         self.xet_id = self.db.constant("xet", secrets.token_hex(16))
         self.signer = Signer(self.db.constant("secret", secrets.token_hex(32)))
 
+    def close(self) -> None:
+        """Let go of the database, once this thread is done with the store."""
+        self.db.close()
+
     def hold(self, repo_id: int, hashes: Iterable[str]) -> None:
         """Let a repo hold objects whose bytes are stored."""
         with self.db.write() as db:

@@ -6,6 +6,7 @@ import secrets
 import sqlite3
 import time
 import zlib
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +41,14 @@ def sweep(path: Path, dry_run: bool = False, grace_hours: float = GRACE_HOURS) -
         raise HubServerError(f"There is no Hub's store in {path}")
     lock = StoreLock(path)
     try:
-        store = Store(path)
-        named = named_contents(store.db) | _awaited(store, grace_hours)
-        orphans = [file for file in store.blobs.files() if file.name not in named]
-        xorbs = list(store.blobs.xorbs())
-        freed = sum(file.stat().st_size for file in [*orphans, *xorbs])
-        if not dry_run:
-            _delete(store, orphans, xorbs)
-        return Sweep(len(named), len(orphans), len(xorbs), freed)
+        with closing(Store(path)) as store:
+            named = named_contents(store.db) | _awaited(store, grace_hours)
+            orphans = [file for file in store.blobs.files() if file.name not in named]
+            xorbs = list(store.blobs.xorbs())
+            freed = sum(file.stat().st_size for file in [*orphans, *xorbs])
+            if not dry_run:
+                _delete(store, orphans, xorbs)
+            return Sweep(len(named), len(orphans), len(xorbs), freed)
     except (OSError, sqlite3.Error) as error:
         raise HubServerError(f"{path} cannot be collected: {error}") from error
     finally:
