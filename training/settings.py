@@ -176,11 +176,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         description="How several processes share the model: ddp copies it, fsdp2 and zero3 split it; in no "
         "fingerprint.",
     )
-    tracker: Literal["none", "trackio"] = Field(
-        "none",
+    tracker: Literal["auto", "none", "trackio"] = Field(
+        "auto",
         exclude=True,
-        description="Where the losses are drawn while it trains: trackio (pip install trackio) keeps them on "
-        "this machine; in no fingerprint.",
+        description="Where the losses are drawn while it trains: trackio (the extra `watch`) keeps them on "
+        "this machine, `trackio show` draws them; auto takes it where it is installed; in no fingerprint.",
     )
 
     @field_validator("lora_targets", mode="before")

@@ -97,13 +97,19 @@ def _optimizer(settings: TrainSettings) -> dict[str, Any]:
 
 
 def _tracker(settings: TrainSettings) -> str:
+    if settings.tracker == "auto":
+        return "trackio" if _installed("trackio") else "none"
     if settings.tracker != "none":
         _needs(settings.tracker, f"tracker is {settings.tracker}")
     return settings.tracker
 
 
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
 def _needs(package: str, setting: str) -> None:
-    if importlib.util.find_spec(package) is None:
+    if not _installed(package):
         raise TrainingError(
             f"{setting}, which needs a package: pip install {package}, or leave the setting out"
         )

@@ -43,3 +43,11 @@ def test_a_tracker_that_is_not_installed_is_refused_with_the_way_out(
     monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"tracker is trackio.*pip install trackio"):
         train(quick("full", tracker="trackio"), make_pairs(12), base, work)
+
+
+@pytest.mark.parametrize(("found", "tracker"), [(None, "none"), (object(), "trackio")])
+def test_trackio_draws_the_losses_where_it_is_installed(
+    found: object, tracker: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: found)
+    assert trainer._tracker(quick("full")) == tracker
