@@ -38,7 +38,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) install --constraint constraints.txt --editable '.[train,serve,scale,dev$(if $(wildcard /dev/nvidia0),$(comma)gpu)]'
 	@touch $@
 
-demo: $(READY) ## Run the whole method, small and real: about nine minutes on two cores
+demo: $(READY) ## Run the whole method, small and real: about ten minutes on two cores
 	$(BIN)/backforth run hub_tools/recipes/demo.yaml
 
 serve: $(READY) ## Bring the demo's Hub up again and stay in front (Ctrl-C ends it)
