@@ -13,18 +13,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from training import methods
 from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher
+from training.job import Job
 from training.publish import Base
 from training.result import Trained
 from training.settings import TrainSettings
 from training.views import Pair
-
-if TYPE_CHECKING:
-    from training.sft import Job
 
 PROFILES = Path(__file__).parent / "accelerate"
 JOB, PAIRS, RESULT, FAILURE = "job.json", "pairs.jsonl", "result.json", "failure-{rank}.json"
@@ -72,8 +70,6 @@ def write(job: Job, folder: Path) -> None:
 
 def read(folder: Path, processes: int) -> Job:
     """Read what `write` wrote, as one of so many processes."""
-    from training.sft import Job
-
     content: dict[str, Any] = json.loads((folder / JOB).read_text(encoding="utf-8"))
     settings = TrainSettings(**content["settings"]).model_copy(update={"processes": processes})
     with (folder / PAIRS).open(encoding="utf-8") as lines:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher, ignore
 from training.failures import explained, written_whole
 from training.heldout import split
+from training.job import Job, library_versions
 from training.layout import lay_out
 from training.process import (
     grow_segments,
@@ -33,33 +33,6 @@ if TYPE_CHECKING:
     from training.watch import Run
 
 __all__ = ["Job", "Trained", "fit", "train"]
-
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is trained: resolved settings, pairs, base, the folder for all its files, torch's threads."""
-
-    settings: TrainSettings
-    pairs: Sequence[Pair]
-    base: Base
-    work: Path
-    threads: int | None = None
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the checkpoints lie."""
-        return self.work / checkpoints.FOLDER
-
-    def key(self) -> str:
-        """Return what this very training is told from others by."""
-        base = f"{self.base.repo}@{self.base.sha}"
-        return checkpoints.run_key(self.settings, self.pairs, base, library_versions())
-
-    def newest_checkpoint(self, on_note: Callable[[str], None] = ignore) -> Path | None:
-        """Make the folder of checkpoints fit for this very training, and return the newest of them."""
-        return checkpoints.prepare(self.checkpoints, self.key(), on_note)
 
 
 def train(
@@ -242,14 +215,3 @@ def _measurable(tokenizer: Any, held_out: list[Pair], settings: TrainSettings) -
             f"(now {settings.held_out:g}) or max_length (now {settings.max_length})"
         )
     return examples
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that a training stands on, of those that are installed."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

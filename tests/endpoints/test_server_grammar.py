@@ -12,7 +12,7 @@ from server_support import Caller, Tiny
 
 from hub_tools.endpoints.server import compiler
 from hub_tools.endpoints.server.errors import ValidationError
-from hub_tools.endpoints.server.jobs import GrammarSource
+from hub_tools.endpoints.server.grammar import GrammarSource
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
 

@@ -14,8 +14,7 @@ from weakref import WeakValueDictionary
 
 import hub_tools
 from hub_tools.endpoints.server.errors import ValidationError
-from hub_tools.endpoints.server.grammar import CompiledGrammar
-from hub_tools.endpoints.server.jobs import GrammarSource
+from hub_tools.endpoints.server.grammar import CompiledGrammar, GrammarSource
 from hub_tools.endpoints.server.vocabulary import token_bytes
 
 LONGEST_SECONDS = 30.0

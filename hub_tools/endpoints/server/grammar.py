@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from hub_tools.endpoints.server.errors import ValidationError
-from hub_tools.endpoints.server.jobs import GrammarSource
 from hub_tools.endpoints.server.schema import Grammar
+
+
+@dataclass(frozen=True, slots=True)
+class GrammarSource:
+    """A grammar as it came: a regular expression, or a JSON schema written out."""
+
+    kind: Literal["regex", "json"]
+    text: str
 
 
 @dataclass(frozen=True)

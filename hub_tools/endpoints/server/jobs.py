@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from hub_tools.endpoints.server.errors import RequestError
 
 if TYPE_CHECKING:
-    from hub_tools.endpoints.server.grammar import CompiledGrammar
+    from hub_tools.endpoints.server.grammar import CompiledGrammar, GrammarSource
 
 FinishReason = Literal["length", "eos_token", "stop_sequence"]
 
@@ -28,14 +28,6 @@ class Sampling:
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
     watermark: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GrammarSource:
-    """A grammar as it came: a regular expression, or a JSON schema written out."""
-
-    kind: Literal["regex", "json"]
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
