@@ -130,7 +130,7 @@ class Generator:
         async with collected_seldom(), self.asked.pool() as pool, asyncio.TaskGroup() as crew:
             positions = mark.positions() if mark else count()
             begun = zip(positions, self._begun(rows, Spent(), not_final=ASKED_AGAIN), strict=False)
-            for number, (position, (talk, found)) in enumerate(begun):
+            for number, (position, (_, talk, found)) in enumerate(begun):
                 if isinstance(found, Open):
                     crew.create_task(settle(position, talk, found))
                     await pool.hungry()
@@ -147,21 +147,22 @@ class Generator:
 
     def outcomes(self, rows: Iterable[Row]) -> Iterator[Row | Rejected]:
         """Yield each row's outcome, in order, from the journal alone."""
-        for _, found in self._begun(rows, self.spent):
+        for row, _, found in self._begun(rows, self.spent):
             if isinstance(found, Open):
-                raise BackforthError(f"the journal lost the answer under {found.key.hex()}; run again")
+                raise BackforthError(f"the journal lost the answer for row {row.id}; run again")
             yield found.outcome
 
     def _begun(
         self, rows: Iterable[Row], spent: Spent, not_final: Sequence[str] = ()
-    ) -> Iterator[tuple[Talk, Open | Settled]]:
+    ) -> Iterator[tuple[Row, Talk, Open | Settled]]:
         """Begin each row's talk, and lead it as far as the journal knows, which is asked of many at once."""
         rows = iter(rows)
-        while group := [self._talk(row, spent) for row in islice(rows, BREATH)]:
-            first = [self._open(next(talk)) for talk in group]
+        while group := list(islice(rows, BREATH)):
+            talks = [self._talk(row, spent) for row in group]
+            first = [self._open(next(talk)) for talk in talks]
             known = self.journal.get([asked.key for asked in first])
-            for talk, asked in zip(group, first, strict=True):
-                yield talk, self._follow(talk, asked, known.get(asked.key), not_final)
+            for row, talk, asked in zip(group, talks, first, strict=True):
+                yield row, talk, self._follow(talk, asked, known.get(asked.key), not_final)
 
     def _follow(
         self, talk: Talk, asked: Open, entry: Mapping[str, Any] | None, not_final: Sequence[str] = ()
