@@ -7,15 +7,18 @@ torch: import it where a training starts.
 from __future__ import annotations
 
 import weakref
+from inspect import signature
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 VARLEN = "varlen"
+GROUPS_IF_ASKED = "enable_gqa" in signature(varlen_attn).parameters  # before torch 2.12 it groups unasked
 
 
 def register() -> None:
@@ -62,8 +65,7 @@ def _in_one_kernel(query: Tensor, value: Tensor, dropout: float) -> bool:
 def _one_kernel(
     query: Tensor, key: Tensor, value: Tensor, bounds: Tensor, longest: int, scaling: float | None
 ) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
+    grouped: dict[str, Any] = {"enable_gqa": query.shape[1] != key.shape[1]} if GROUPS_IF_ASKED else {}
     whole = varlen_attn(
         query[0].transpose(0, 1),
         key[0].transpose(0, 1),
@@ -74,7 +76,7 @@ def _one_kernel(
         longest,
         scale=scaling,
         window_size=(-1, 0),  # causal
-        enable_gqa=query.shape[1] != key.shape[1],
+        **grouped,
     )
     assert isinstance(whole, Tensor)
     return whole.unsqueeze(0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import accumulate
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -131,6 +133,30 @@ def test_packing_with_flash_attention_computes_what_sdpa_computes(base: Base, tm
     )
     for (_, some), (_, others) in zip(one.losses, other.losses, strict=True):
         assert some == pytest.approx(others, rel=0.02)
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+@pytest.mark.parametrize("lengths", [[128, 128, 128], [64, 200, 120]])
+def test_every_kernel_attends_within_each_pair_alone(lengths: list[int], heads: int):
+    from training.attention import varlen_attention
+
+    bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32, device="cuda")
+    parts = [
+        torch.randn(1, n, sum(lengths), 64, device="cuda", dtype=torch.bfloat16) for n in (4, heads, heads)
+    ]
+    back = torch.randn(1, sum(lengths), 4, 64, device="cuda", dtype=torch.bfloat16)
+
+    def found(dtype: torch.dtype, longest: int | None) -> list[torch.Tensor]:
+        own = [part.to(dtype).requires_grad_() for part in parts]
+        module = SimpleNamespace(num_key_value_groups=4 // heads, is_causal=True, training=True)
+        whole, _ = varlen_attention(
+            module, *own, None, scaling=0.125, cu_seq_lens_q=bounds, max_length_q=longest
+        )
+        whole.backward(back.to(dtype))
+        return [whole, *(part.grad for part in own)]
+
+    for fast, exact in zip(found(torch.bfloat16, max(lengths)), found(torch.float32, None), strict=True):
+        assert (fast.float() - exact).norm() < 0.02 * exact.norm()
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp2"])
