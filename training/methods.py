@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,21 @@ def load_trained(checkpoint: Path, settings: TrainSettings) -> Any:
 def has_liger() -> bool:
     """Return whether liger's fused layers can be used: they need a GPU."""
     return device() == "cuda" and importlib.util.find_spec("liger_kernel") is not None
+
+
+@contextlib.contextmanager
+def layers_put_back(model: Any) -> Iterator[None]:
+    """Put back, on leaving, what liger has swapped in transformers' own modules: else every model that is
+    made later in this process has its layers too, which neither a CPU nor the compiler can use.
+    """
+    homes = {type(part).__module__ for part in model.modules()}
+    modules = [sys.modules[home] for home in homes if home.startswith("transformers.models.")]
+    before = [(module, dict(vars(module))) for module in modules]
+    try:
+        yield
+    finally:
+        for module, own in before:
+            vars(module).update(own)
 
 
 def load_tokenizer(path: Path, settings: TrainSettings) -> Any:

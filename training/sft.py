@@ -152,7 +152,8 @@ def _fit(
     arguments = trainer_arguments(run)  # before the base: of connected processes one alone reads the weights
     trainer = build_trainer(run, methods.load_base(job.base.path, job.settings), tokenizer, arguments)
     run.start(trainer, checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with methods.layers_put_back(trainer.model):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     return describe(run, trainer, encoded, held_out, job.work / "model", library_versions()), run.main
 
 

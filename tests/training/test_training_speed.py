@@ -44,6 +44,27 @@ def test_attention_pair_by_pair_computes_what_masks_and_padding_compute(
     assert [sample.answer for sample in one.samples] == [sample.answer for sample in other.samples]
 
 
+def test_layers_that_a_training_swaps_are_put_back_after_it(
+    base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import transformers.trainer
+    from transformers.models.llama import modeling_llama
+
+    own = modeling_llama.LlamaRMSNorm, modeling_llama.apply_rotary_pos_emb
+    swapped = []
+
+    def swap(model: torch.nn.Module, _: object) -> None:
+        monkeypatch.setattr(modeling_llama, "LlamaRMSNorm", torch.nn.RMSNorm)
+        rotate = modeling_llama.apply_rotary_pos_emb
+        modeling_llama.apply_rotary_pos_emb = lambda *args: swapped.append(1) or rotate(*args)
+
+    monkeypatch.setattr(methods, "has_liger", lambda: True)
+    monkeypatch.setattr(transformers.trainer, "apply_liger_kernel", swap)
+    train(quick("lora"), make_pairs(12), base, work)
+    assert swapped
+    assert (modeling_llama.LlamaRMSNorm, modeling_llama.apply_rotary_pos_emb) == own
+
+
 def test_dropout_on_attention_works_pair_by_pair(base: Base, tmp_path: Path):
     dropped, still = (
         train(
