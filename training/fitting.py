@@ -134,7 +134,10 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
     length = min(pair_tokens or settings.max_length, settings.max_length)
     in_bfloat16 = settings.method == "full" and settings.weights == "bfloat16"
     optimizer: Optimizer = "adamw_torch_8bit" if in_bfloat16 else "adamw"
-    adapters = 0 if settings.method == "full" else shape.adapters(settings.lora_rank, settings.lora_targets)
+    adapters = dropped = 0
+    if settings.method != "full":
+        adapters = shape.adapters(settings.lora_rank, settings.lora_targets)
+        dropped = shape.inputs(settings.lora_targets) if settings.lora_dropout else 0
     tokens = settings.micro_batch * (settings.max_length if settings.packing else length)
     return Workload(
         shape=shape,
@@ -150,6 +153,7 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
         optimizer=optimizer,
         fused=bool(settings.compile_layers) or fused_layers(),
         adapters=adapters,
+        dropped=dropped,
         processes=settings.processes,
         sharding=settings.sharding,
     )

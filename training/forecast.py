@@ -28,6 +28,7 @@ TRAFFIC = {True: 2.83, False: 6.7}  # times that a layer's saved bytes move a pa
 ADAPTER_TRAFFIC = 3.25  # the same for adapters on every linear module, beside the layers' own
 DEQUANTISE = 15.3  # bytes moved for each 4-bit parameter a pass
 STEP_BANDWIDTH = 0.168  # share of the bandwidth that the optimiser reaches
+DROPPED = 2.1  # bytes that adapters with dropout keep of each of their inputs, beside what layers keep
 LAUNCH = 3e-4  # seconds a layer and pass beside all that, whatever the size of the micro-batch
 FLOAT8 = 1.5  # times that products in float8 are faster, scaling included; not fitted, NeMo's published gain
 HOST = 20.0  # GB/s to the machine's memory, not fitted: less than PCIe 4 has
@@ -38,7 +39,8 @@ LINK = 0.6  # share of the link's speed that collectives reach
 class Workload:
     """One training as a forecast sees it: `tokens` in a micro-batch, in sequences of `length` on average.
 
-    `trained` is the dtype of the trained weights (adapters under lora and qlora) and of their gradients.
+    `trained` is the dtype of the trained weights (adapters under lora and qlora) and of their gradients;
+    `dropped` is the width of all that a layer's adapters drop some of, 0 without dropout.
     """
 
     shape: Shape
@@ -54,6 +56,7 @@ class Workload:
     optimizer: Optimizer = "adamw"
     fused: bool = False
     adapters: int = 0
+    dropped: int = 0
     processes: int = 1
     sharding: Sharding = "ddp"
 
@@ -104,7 +107,7 @@ def memory(work: Workload) -> Memory:
         gradients *= 2  # the buckets that are sent
     weights, states = _weights(work), _states(work)
     layer = _layer(work)
-    kept = (work.shape.layers - work.recomputed) * work.tokens * _saved(work.shape, work.fused)
+    kept = (work.shape.layers - work.recomputed) * work.tokens * _kept(work)
     on_gpu = min(2, work.recomputed) if work.offload else work.recomputed  # one going, one coming
     stored = kept + on_gpu * _stored(work) + (layer if work.recomputed else 0)
     forward = Memory(
@@ -150,9 +153,14 @@ def _saved(shape: Shape, fused: bool) -> float:
     return saved if fused else saved + 2 * (6 * shape.hidden + shape.intermediate)
 
 
+def _kept(work: Workload) -> float:
+    """Bytes a token that one layer keeps, its adapters among them."""
+    return _saved(work.shape, work.fused) + DROPPED * work.dropped
+
+
 def _layer(work: Workload) -> float:
     """Bytes of one layer in its backward pass: what it saved, and the gradient of its widest activation."""
-    return work.tokens * (_saved(work.shape, work.fused) + 2 * work.shape.intermediate)
+    return work.tokens * (_kept(work) + 2 * work.shape.intermediate)
 
 
 def _stored(work: Workload) -> float:

@@ -70,12 +70,19 @@ class Shape:
 
     def adapters(self, rank: int, targets: str | Sequence[str] = "all-linear") -> int:
         """Return the parameters of LoRA adapters on the named modules of every layer."""
-        names = LINEAR if isinstance(targets, str) else [name for name in targets if name in LINEAR]
-        return self.layers * sum(rank * sum(self.matrices[name]) for name in names)
+        return self.layers * sum(rank * sum(self.matrices[name]) for name in _linear(targets))
+
+    def inputs(self, targets: str | Sequence[str] = "all-linear") -> int:
+        """Return the width of what goes into the named modules of one layer, of all together."""
+        return sum(self.matrices[name][0] for name in _linear(targets))
 
     def forward_flops(self, length: float) -> float:
         """Return operations of a forward pass a token, in causal sequences of `length` tokens."""
         return 2 * (self.linear + self.embedding) + 2 * self.layers * self.queries * length
+
+
+def _linear(targets: str | Sequence[str]) -> Sequence[str]:
+    return LINEAR if isinstance(targets, str) else [name for name in targets if name in LINEAR]
 
 
 def read_shape(folder: Path) -> Shape:
