@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import math
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 
 from training.devices import GIB, Gpu
 from training.forecast import Memory, Optimizer, Speed, Workload, memory, speed
+from training.needs import LIGER, installed
 from training.settings import TrainSettings
 from training.shapes import Shape
 
@@ -78,7 +78,7 @@ class Forecast:
     def _layers(self) -> str:
         if self.settings.compile_layers:
             return "compiled" + (", their products in float8" if self.settings.float8 else "")
-        return "fused" if fused_layers() else "plain: liger-kernel is not installed here"
+        return "fused" if installed(LIGER) else "plain: liger-kernel is not installed here"
 
     def _way_out(self) -> str:
         if self.settings.method == "full":
@@ -151,17 +151,12 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
         float8=settings.float8,
         trained="bfloat16" if in_bfloat16 else "float32",
         optimizer=optimizer,
-        fused=bool(settings.compile_layers) or fused_layers(),
+        fused=bool(settings.compile_layers) or installed(LIGER),
         adapters=adapters,
         dropped=dropped,
         processes=settings.processes,
         sharding=settings.sharding,
     )
-
-
-def fused_layers() -> bool:
-    """Return whether trainings use Liger's fused layers: wherever they are installed."""
-    return importlib.util.find_spec("liger_kernel") is not None
 
 
 def hours(seconds: float) -> str:

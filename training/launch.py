@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shlex
@@ -34,7 +33,6 @@ def launch(job: Job, watcher: Watcher) -> Trained:
 
     Raises OutOfMemory and TrainingError as a training in this process does; the processes end with this one.
     """
-    _check_device(job.settings)
     job.newest_checkpoint()  # here, where nobody else looks: the processes find the folder as it must be
     folder = job.work / "job"
     write(job, folder)
@@ -103,17 +101,6 @@ def command(settings: TrainSettings, folder: Path, environ: Mapping[str, str] = 
         "-c",
         f"{each} {shlex.join(worker)}",
     ]
-
-
-def _check_device(settings: TrainSettings) -> None:
-    if settings.sharding != "ddp" and methods.device() == "cpu":
-        raise TrainingError(
-            f"sharding is {settings.sharding}, which needs GPUs; on a CPU leave it out, or take ddp"
-        )
-    if settings.sharding == "zero3" and importlib.util.find_spec("deepspeed") is None:
-        raise TrainingError(
-            "sharding is zero3, which needs a package: pip install deepspeed, or take fsdp2, which needs none"
-        )
 
 
 @contextlib.contextmanager

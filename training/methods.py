@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -124,11 +123,6 @@ def load_trained(checkpoint: Path, settings: TrainSettings) -> Any:
     if settings.method != "full":
         return StoredAdapter(checkpoint)
     return AutoModelForCausalLM.from_pretrained(checkpoint, dtype="auto", use_safetensors=True)
-
-
-def has_liger() -> bool:
-    """Return whether liger's fused layers can be used: they need a GPU."""
-    return device() == "cuda" and importlib.util.find_spec("liger_kernel") is not None
 
 
 @contextlib.contextmanager

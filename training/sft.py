@@ -16,6 +16,7 @@ from training.failures import explained, written_whole
 from training.heldout import split
 from training.job import Job, library_versions
 from training.layout import lay_out
+from training.needs import check_needs
 from training.process import (
     grow_segments,
     keep_freed_memory,
@@ -54,6 +55,7 @@ def train(
     """
     from training.launch import launch
 
+    check_needs(settings)
     wait_passively()
     grow_segments()
     keep_freed_memory()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
-import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -13,7 +11,7 @@ from trl import SFTConfig, SFTTrainer
 from training import methods
 from training.compiled import FLOAT8_SIZE, compile_layers, to_float8
 from training.encode import Example
-from training.errors import TrainingError
+from training.needs import LIGER, installed
 from training.settings import TrainSettings
 from training.watch import Run, Watch
 
@@ -21,7 +19,6 @@ from training.watch import Run, Watch
 def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | None = None) -> SFTTrainer:
     """Return the trainer for a base model that was loaded for these settings; the adapter is put on here."""
     if run.settings.float8:
-        _check_float8()
         to_float8(model)
     trainer = SFTTrainer(
         model=model,
@@ -41,14 +38,6 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
     if run.settings.compile_layers:
         compile_layers(trainer)
     return trainer
-
-
-def _check_float8() -> None:
-    _needs("torchao", "float8 is on")
-    if methods.device() == "cpu" or torch.cuda.get_device_capability() < (8, 9):
-        raise TrainingError(
-            "float8 is on, which needs a GPU of compute capability 8.9 (Ada, Hopper, or newer); leave it out"
-        )
 
 
 def trainer_arguments(run: Run) -> SFTConfig:
@@ -72,7 +61,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
         pad_to_multiple_of=FLOAT8_SIZE if settings.float8 else None,
         gradient_checkpointing=settings.gradient_checkpointing,
         activation_offloading=bool(settings.offload_activations) and not on_cpu,
-        use_liger_kernel=methods.has_liger() and not settings.compile_layers,
+        use_liger_kernel=not on_cpu and installed(LIGER) and not settings.compile_layers,
         ddp_find_unused_parameters=False,
         use_cpu=on_cpu,
         bf16=not on_cpu,
@@ -92,27 +81,13 @@ def trainer_arguments(run: Run) -> SFTConfig:
 def _optimizer(settings: TrainSettings) -> dict[str, Any]:
     if not methods.rounds_by_chance(settings):
         return {"optim": "adamw_torch_fused"}
-    _needs("torchao", "weights is bfloat16")
     return {"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=True"}
 
 
 def _tracker(settings: TrainSettings) -> str:
     if settings.tracker == "auto":
-        return "trackio" if _installed("trackio") else "none"
-    if settings.tracker != "none":
-        _needs(settings.tracker, f"tracker is {settings.tracker}")
+        return "trackio" if installed("trackio") else "none"
     return settings.tracker
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
-
-
-def _needs(package: str, setting: str) -> None:
-    if not _installed(package):
-        raise TrainingError(
-            f"{setting}, which needs a package: pip install {package}, or leave the setting out"
-        )
 
 
 def _dataset(run: Run, micros: list[list[int]], examples: list[Example]) -> Dataset | None:

@@ -106,16 +106,18 @@ def pair_view(stage_name: str, render: Render) -> Callable[[Any], Pair]:
 def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> Model:
     """Train on the pairs that the inputs hold; the progress display counts optimiser steps."""
     from training.errors import TrainingError
+    from training.needs import check_needs
     from training.publish import MODEL_FILES, Base
     from training.sft import train
 
     told = _Told(inputs)
-    count = inputs.count("pairs")
-    inputs.tick(total=config.steps, note=f"{count} pairs")
-    pairs = [view(row) for row in inputs.rows("pairs")]
-    repo, sha, _ = inputs.published("base")
-    base = Base(inputs.folder("base", MODEL_FILES), repo, sha)
     try:
+        check_needs(config)
+        count = inputs.count("pairs")
+        inputs.tick(total=config.steps, note=f"{count} pairs")
+        pairs = [view(row) for row in inputs.rows("pairs")]
+        repo, sha, _ = inputs.published("base")
+        base = Base(inputs.folder("base", MODEL_FILES), repo, sha)
         trained = train(config, pairs, base, inputs.work, told.step, on_note=told.note)
     except TrainingError as error:
         raise DataError(f"stages.{inputs.name}: {error}") from error

@@ -100,6 +100,15 @@ def test_a_base_that_lacks_what_a_training_needs_is_refused_before_it_is_downloa
     assert words in line
 
 
+def test_what_this_machine_cannot_run_is_refused_before_the_base_is_downloaded(
+    hub: HubAddress, mix: str, tmp_path: Path
+) -> None:
+    float8 = ("--base", BASE, "--dataset", mix, "--method", "full", "--set", "float8=true")
+    line = refusal(hub, "train", "final", *float8, HF_HOME=str(tmp_path))
+    assert "float8 is on, which needs a GPU of compute capability 8.9" in line
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
 def test_a_max_length_beyond_the_bases_positions_is_refused(hub: HubAddress, mix: str) -> None:
     line = train(hub, BASE, mix, "--set", "max_length=8192")
     assert f"max_length is 8192, but {BASE} has positions for 4096 tokens; set max_length to 4096" in line

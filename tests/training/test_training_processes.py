@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from training_samples import make_pairs
 
-from training import launch
+from training import launch, sft
 from training.errors import TrainingError
 from training.events import StepEvent, Watcher
 from training.publish import Base
@@ -51,7 +51,7 @@ def change_worker(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
         ]
 
     monkeypatch.setattr(launch, "command", changed)
-    monkeypatch.setattr(launch, "_check_device", lambda settings: None)
+    monkeypatch.setattr(sft, "check_needs", lambda settings: None)
 
 
 def assert_same(two: Trained, one: Trained) -> None:

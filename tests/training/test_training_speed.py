@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from training_samples import make_model, make_pairs, make_tokenizer, quick
 
-from training import compiled, launch, methods
+from training import compiled, launch, methods, trainer
 from training.encode import encode_pairs
 from training.errors import TrainingError
 from training.layout import lay_out
@@ -58,7 +59,10 @@ def test_layers_that_a_training_swaps_are_put_back_after_it(
         rotate = modeling_llama.apply_rotary_pos_emb
         modeling_llama.apply_rotary_pos_emb = lambda *args: swapped.append(1) or rotate(*args)
 
-    monkeypatch.setattr(methods, "has_liger", lambda: True)
+    arguments = trainer.trainer_arguments
+    monkeypatch.setattr(
+        trainer, "trainer_arguments", lambda run: replace(arguments(run), use_liger_kernel=True)
+    )
     monkeypatch.setattr(transformers.trainer, "apply_liger_kernel", swap)
     train(quick("lora"), make_pairs(12), base, work)
     assert swapped

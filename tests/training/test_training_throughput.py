@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from training_samples import make_pairs, quick
 
-from training import trainer
+from training import needs, trainer
 from training.errors import TrainingError
 from training.publish import Base
 from training.sft import train
@@ -40,14 +40,14 @@ def test_every_step_tells_how_long_it_goes_on(base: Base, tmp_path):
 def test_a_tracker_that_is_not_installed_is_refused_with_the_way_out(
     base: Base, work, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(needs, "installed", lambda package: False)
     with pytest.raises(TrainingError, match=r"tracker is trackio.*pip install trackio"):
         train(quick("full", tracker="trackio"), make_pairs(12), base, work)
 
 
-@pytest.mark.parametrize(("found", "tracker"), [(None, "none"), (object(), "trackio")])
+@pytest.mark.parametrize(("found", "tracker"), [(False, "none"), (True, "trackio")])
 def test_trackio_draws_the_losses_where_it_is_installed(
-    found: object, tracker: str, monkeypatch: pytest.MonkeyPatch
+    found: bool, tracker: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: found)
+    monkeypatch.setattr(trainer, "installed", lambda package: found)
     assert trainer._tracker(quick("full")) == tracker

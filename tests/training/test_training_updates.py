@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from training_samples import make_pairs, quick
 
-from training import trainer
+from training import needs, trainer
 from training.errors import TrainingError
 from training.publish import Base
 from training.sft import train
@@ -66,7 +66,7 @@ def test_a_stopped_bfloat16_training_goes_on_as_if_undisturbed(base: Base, tmp_p
 def test_bfloat16_weights_without_their_optimizer_are_refused(
     base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(needs, "installed", lambda package: False)
     with pytest.raises(
         TrainingError, match="weights is bfloat16, which needs a package: pip install torchao"
     ):
