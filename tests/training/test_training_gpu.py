@@ -147,7 +147,7 @@ def test_every_kernel_attends_within_each_pair_alone(lengths: list[int], heads: 
     back = torch.randn(1, sum(lengths), 4, 64, device="cuda", dtype=torch.bfloat16)
 
     def found(dtype: torch.dtype, longest: int | None) -> list[torch.Tensor]:
-        own = [part.to(dtype).requires_grad_() for part in parts]
+        own = [part.to(dtype, copy=True).requires_grad_() for part in parts]
         module = SimpleNamespace(num_key_value_groups=4 // heads, is_causal=True, training=True)
         whole, _ = varlen_attention(
             module, *own, None, scaling=0.125, cu_seq_lens_q=bounds, max_length_q=longest
