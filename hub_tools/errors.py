@@ -7,6 +7,7 @@ class BackforthError(Exception):
     """A run cannot go on; the message is the one line that the command line prints."""
 
     exit_code = 1
+    label = "error"
 
 
 class RecipeError(BackforthError):
@@ -25,3 +26,13 @@ class HubError(BackforthError):
 
 class EndpointDown(BackforthError):  # noqa: N818  (it names a state, and reads better where it is caught)
     """An endpoint does not answer, or serves another model than the recipe asks for."""
+
+
+class Stopped(BackforthError):  # noqa: N818  (it is no error)
+    """Somebody stopped the run; `exit_code` tells by which signal."""
+
+    label = "stopped"
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

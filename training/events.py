@@ -11,7 +11,7 @@ class StepEvent:
     """One finished optimiser step; `loss` is the mean over its trained tokens, padding counts as no token.
 
     `mfu` is the share of the GPUs' peak that the model's own arithmetic takes, None where that is unknown;
-    `seconds_left` is for the steps to come, evaluations not counted.
+    `seconds_left` is for the steps and evaluations to come.
     """
 
     step: int
@@ -28,7 +28,10 @@ def ignore(event: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told: `on_step` of every optimiser step, `on_note` of what happens beside them, in one line."""
+    """Who is told: `on_step` of every optimiser step, `on_note` of what happens beside them, in one line,
+    `on_phase` of what takes long between them.
+    """
 
     on_step: Callable[[StepEvent], None] = ignore
     on_note: Callable[[str], None] = ignore
+    on_phase: Callable[[str], None] = ignore

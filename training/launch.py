@@ -44,6 +44,8 @@ def launch(job: Job, watcher: Watcher) -> Trained:
                 watcher.on_step(StepEvent(**event))
             elif "note" in event:
                 watcher.on_note(event["note"])
+            elif "phase" in event:
+                watcher.on_phase(event["phase"])
     result = folder / RESULT
     if process.returncode or not result.exists():
         raise _failure(folder, process.returncode)

@@ -26,6 +26,7 @@ class Sampler:
     def __init__(self, tokenizer: Any, pairs: list[Pair], longest: int) -> None:
         self.tokenizer = tokenizer
         self.prompts = {pair.id: encode_prompt(tokenizer, pair) for pair in pairs}
+        self.references = {pair.id: _text(pair.completion) for pair in pairs}
         self.longest = longest
 
     def answers(self, model: Any) -> dict[str, str]:
@@ -63,6 +64,12 @@ def told(history: list[dict[str, Any]], pairs: list[Pair]) -> list[Sample]:
         for id_, answer in entry.get("samples", {}).items()
         if id_ in known
     ]
+
+
+def quoted(text: str, longest: int = 60) -> str:
+    """Return the beginning of a text on one line, in quotes."""
+    line = " ".join(text.split())
+    return f'"{line}"' if len(line) <= longest else f'"{line[:longest].rstrip()} …"'
 
 
 def _text(messages: Any) -> str:

@@ -44,6 +44,7 @@ def train(
     on_step: Callable[[StepEvent], None] = ignore,
     *,
     on_note: Callable[[str], None] = ignore,
+    on_phase: Callable[[str], None] = ignore,
     threads: int | None = None,
 ) -> Trained:
     """Train `base` on the completions of `pairs` and write the model to publish to `work / "model"`.
@@ -60,13 +61,14 @@ def train(
     grow_segments()
     keep_freed_memory()
     job = Job(fitted(settings, base), pairs, base, work, threads)
-    watcher = Watcher(on_step, on_note)
-    if trained := _trained_before(job, on_note):
+    watcher = Watcher(on_step, on_note, on_phase)
+    if trained := _trained_before(job, watcher):
         return trained
     attempt = launch if settings.processes > 1 else fit
     while True:
         try:
-            return _written(attempt(job, watcher), job)
+            on_phase(f"loading {base.repo}")
+            return _written(attempt(job, watcher), job, watcher)
         except OutOfMemory as error:
             job = _smaller(job, str(error))
             how = " with gradient_checkpointing" if job.settings.gradient_checkpointing else ""
@@ -76,10 +78,22 @@ def train(
         except NotCompiled as error:
             job = replace(job, settings=job.settings.model_copy(update={"compile_layers": False}))
             note = f"{error}; it goes on without, slower"
+        except KeyboardInterrupt as stop:
+            stop.args = (_left_at(job),)
+            raise
         on_note(note)
 
 
-def _trained_before(job: Job, on_note: Callable[[str], None]) -> Trained | None:
+def _left_at(job: Job) -> str:
+    """Say where a training goes on that is stopped now."""
+    newest = checkpoints.newest(job.checkpoints)
+    if newest is None:
+        first = min(job.settings.candidates()[0], job.settings.save_steps)
+        return f"no checkpoint yet, the first is due at step {first}"
+    return f"the checkpoint of step {checkpoints.step_of(newest)} stays"
+
+
+def _trained_before(job: Job, watcher: Watcher) -> Trained | None:
     """Write the model of a training that has ended before, of another step perhaps; None where none has."""
     outcome = checkpoints.finished(job.checkpoints, job.key())
     if outcome is None:
@@ -88,9 +102,9 @@ def _trained_before(job: Job, on_note: Callable[[str], None]) -> Trained | None:
     try:
         checkpoints.weights_at(job.checkpoints, trained.chosen)
     except TrainingError as error:
-        on_note(f"the training has ended before, but {error}")
+        watcher.on_note(f"the training has ended before, but {error}")
         return None
-    return _written(trained, job)
+    return _written(trained, job, watcher)
 
 
 def fitted(settings: TrainSettings, base: Base) -> TrainSettings:
@@ -174,14 +188,16 @@ def _run(job: Job, watcher: Watcher, tokenizer: Any, encoded: Encoded, held_out:
         held_out=_measurable(tokenizer, held_out, settings),
         sampler=Sampler(tokenizer, asked, settings.sample_tokens) if asked else None,
         on_note=watcher.on_note,
+        on_phase=watcher.on_phase,
     )
 
 
-def _written(trained: Trained, job: Job) -> Trained:
+def _written(trained: Trained, job: Job, watcher: Watcher) -> Trained:
     """Write the chosen weights, which lie in their checkpoint, as the folder to publish.
 
     It must be where no processes are connected: ZeRO would split whatever one of them loads over all.
     """
+    watcher.on_phase("writing the model")
     with quiet(), written_whole():
         checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
         model = methods.load_trained(checkpoint, job.settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -18,11 +17,9 @@ from training.encode import Example
 from training.errors import TrainingError
 from training.events import StepEvent, ignore
 from training.layout import Layout
-from training.samples import Sampler
+from training.samples import Sampler, quoted
 from training.settings import TrainSettings
 from training.throughput import Meter, meter
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -41,6 +38,7 @@ class Run:
     held_out: list[Example] = field(default_factory=list)
     sampler: Sampler | None = None
     on_note: Callable[[str], None] = ignore
+    on_phase: Callable[[str], None] = ignore
     meter: Meter = field(default_factory=Meter)
     main: bool = True
     parameters: dict[str, int] = field(default_factory=dict)
@@ -52,6 +50,7 @@ class Run:
         self.parameters = _parameters(trainer.model)
         tokens = self.layout.all_tokens(done)
         self.meter = meter(settings.method, self.parameters["all"], tokens, settings.processes)
+        self.meter.evaluations_left = sum(map(settings.evaluates, range(done + 1, settings.steps + 1)))
 
     def pair_ids(self, step: int) -> list[str]:
         """Return the ids of the pairs of one step, counted from 1."""
@@ -95,22 +94,32 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 raise TrainingError(_lost(name, value, step, run))
         if run.main:
             run.on_step(_event(run, step, state.max_steps, loss, took))
+        self.began = time.perf_counter()
+        self._tell_phase(control)
+
+    def _tell_phase(self, control: Any) -> None:
+        """Say what comes before the next step and may take long."""
+        if self.run.main and control.should_evaluate:
+            self.run.on_phase("measuring the loss on held-out pairs")
+        elif self.run.main and control.should_save:
+            self.run.on_phase("saving a checkpoint")
 
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float], **found: Any
     ) -> None:
         """Report the held-out loss and let the model answer held-out prompts; both go into the checkpoint."""
-        step, loss = state.global_step, metrics["eval_loss"]
+        step, loss, answers = state.global_step, metrics["eval_loss"], {}
         if not math.isfinite(loss):
             raise TrainingError(_lost("held-out loss", loss, step, self.run))
         if self.run.sampler:
             answers = self.run.sampler.answers(found["model"])
             state.log_history.append({"step": step, "samples": answers})
-            for id_, answer in answers.items():
-                logger.info("step %d answers %s with %r", step, id_, answer)
         _set_random_state(self.random)  # so that evaluations leave the training as it would be without them
         if self.run.main:
-            self.run.on_note(f"step {step}: held-out loss {loss:.3f}")
+            self.run.meter.add_evaluation(time.perf_counter() - self.began)
+            for note in [f"step {step}: held-out loss {loss:.3f}", *_told_samples(self.run, step, answers)]:
+                self.run.on_note(note)
+            self._tell_phase(control)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint that every process has just written its part of, and thin out older ones."""
@@ -126,6 +135,15 @@ def _event(run: Run, step: int, total: int, loss: float, took: float) -> StepEve
     run.meter.add(tokens, took)
     mfu = run.meter.mfu(tokens / took)
     return StepEvent(step, total, loss, tokens / took, mfu, run.meter.seconds_left())
+
+
+def _told_samples(run: Run, step: int, answers: dict[str, str]) -> list[str]:
+    """Return a line for each sample: the answer beside what the data has."""
+    meant = run.sampler.references if run.sampler else {}
+    return [
+        f"step {step}: pair {id_} gets {quoted(answer)}, the data has {quoted(meant[id_])}"
+        for id_, answer in answers.items()
+    ]
 
 
 def _parameters(model: Any) -> dict[str, int]:

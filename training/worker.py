@@ -28,7 +28,7 @@ def main(folder: Path, with_parent: bool) -> int:
     rank = int(os.environ.get("RANK", "0"))
     job = launch.read(folder, int(os.environ.get("WORLD_SIZE", "1")))
     try:
-        trained = fit(job, Watcher(lambda event: _tell(asdict(event)), lambda note: _tell({"note": note})))
+        trained = fit(job, _watcher())
     except TrainingError as error:
         failure = {"kind": type(error).__name__, "message": str(error), "time": time.time()}
         checkpoints.write_json(folder / launch.FAILURE.format(rank=rank), failure)
@@ -36,6 +36,14 @@ def main(folder: Path, with_parent: bool) -> int:
     if rank == 0:
         checkpoints.write_json(folder / launch.RESULT, trained.record())
     return 0
+
+
+def _watcher() -> Watcher:
+    return Watcher(
+        lambda event: _tell(asdict(event)),
+        lambda note: _tell({"note": note}),
+        lambda phase: _tell({"phase": phase}),
+    )
 
 
 def _tell(event: dict[str, object]) -> None:

@@ -20,8 +20,12 @@ def main() -> None:
     try:
         app()
     except BackforthError as error:
-        typer.echo(f"error: {visible(str(error))}", err=True)
+        typer.echo(f"{error.label}: {visible(str(error))}", err=True)
         raise SystemExit(error.exit_code) from None
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt) or isinstance(end.__cause__, KeyboardInterrupt):
+            typer.echo("stopped", err=True)
+        raise
     except OSError as error:
         typer.echo(
             f"error: {visible(str(error))}; what is published is safe, run again once that is mended",

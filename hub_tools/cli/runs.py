@@ -131,7 +131,14 @@ def train(
         Path | None,
         typer.Option(help="YAML file with the training's settings, such as one of training/configs."),
     ] = None,
-    overrides: SetOption = None,
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045  (typer reads it)
+        typer.Option(
+            "--set",
+            help="Change one setting, such as `steps=600`; may be repeated. `backforth stages train-final` "
+            "explains them all.",
+        ),
+    ] = None,
     namespace: Annotated[
         str | None, typer.Option(help="Who owns the published model; the dataset's owner by default.")
     ] = None,
@@ -148,7 +155,11 @@ def train(
     """Train one model on a published dataset and publish it, outside any recipe.
 
     The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem. A base
-    or dataset without a revision is taken as it is now, and the revision is printed.
+    or dataset without a revision is taken as it is now, and the revision is printed. Stopped or killed, the
+    same command goes on from its last checkpoint.
+
+    For example: `backforth train final --base ns/base@v1 --dataset ns/name-mix@v2 --method lora --set
+    steps=600 --set held_out=0.05`
     """
     from hub_tools.run.preflight import check_training
     from hub_tools.run.run import Run

@@ -1,15 +1,88 @@
-"""Shows what a run does: a bar a node on a terminal, a line now and then elsewhere."""
+"""Shows what a run does: one line a node on a terminal, which moves; elsewhere a line now and then."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress, ProgressColumn, Task, TaskID
+from rich.table import Column
+from rich.text import Text
+
+from dataset_cards.escape import visible
+from training.throughput import told
 
 EVERY = 15.0
+BAR, WORDS = 30, 90  # cells
+
+
+@dataclass(slots=True)
+class State:
+    """How far a node is; `left` is what its stage says of the seconds to come, None where it says nothing."""
+
+    node: str
+    began: float = field(default_factory=time.monotonic)
+    done: int = 0
+    rejected: int = 0
+    total: int | None = None
+    note: str = ""
+    left: float | None = None
+
+    def parts(self) -> list[str]:
+        """Return what there is to tell, the most important first."""
+        parts = [f"{self.done}/{self.total}" if self.total else str(self.done)] if self._counts() else []
+        left = self._seconds_left()
+        parts += [f"{told(left)} left"] if left and left >= 0.5 else []
+        parts += [f"{self.rejected} rejected"] if self.rejected else []
+        parts += [f"{self._rate():.1f}/s"] if self.done and self.left is None else []
+        return [*parts, *filter(None, [visible(self.note).replace("\n", " ")])]
+
+    def clock(self) -> str:
+        """Return the time since the node began."""
+        return str(timedelta(seconds=int(time.monotonic() - self.began)))
+
+    def _counts(self) -> bool:
+        return bool(self.total or self.done)
+
+    def _rate(self) -> float:
+        return self.done / max(1e-9, time.monotonic() - self.began)
+
+    def _seconds_left(self) -> float | None:
+        if self.left is not None or not (self.total and self.done):
+            return self.left
+        return max(0, self.total - self.done) / self._rate()
+
+
+class _Line(ProgressColumn):
+    """A node on one line of the terminal, with a bar where that is wide; what has no room is cut."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(Column(no_wrap=True))
+        self._console = console
+
+    def render(self, task: Task) -> Text:
+        """Return the line, no wider than the terminal."""
+        state: State = task.fields["state"]
+        width = self._console.width
+        told_of = " · ".join(state.parts())
+        clock = f" · {state.clock()}" if told_of else state.clock()
+        line = Text.assemble((f"{state.node:<16} ", "bold"), no_wrap=True, overflow="ellipsis")
+        if state.total and width > WORDS:
+            line.append_text(_bar(state.done / state.total, min(BAR, width - WORDS)))
+        line.append(told_of)
+        if line.cell_len + len(clock) <= width:
+            line.append(clock, "dim")
+        line.truncate(width, overflow="ellipsis")
+        return line
+
+
+def _bar(share: float, cells: int) -> Text:
+    full = round(cells * min(1.0, share))
+    return Text.assemble(("━" * full, "cyan"), ("━" * (cells - full), "bright_black"), " ")
 
 
 class NodeProgress:
@@ -18,49 +91,43 @@ class NodeProgress:
     def __init__(self, console: Console, bars: Progress, node: str) -> None:
         self._console = console
         self._bars = bars
-        self._node = node
-        self._task: TaskID = bars.add_task(node, total=None, rejected=0, rate="", note="")
-        self._began = self._shown = time.monotonic()
-        self.done = 0
-        self.rejected = 0
-        self.total: int | None = None
-        self.note = ""
+        self._state = State(node)
+        self._task: TaskID = bars.add_task(node, total=None, state=self._state)
+        self._shown = time.monotonic()
 
-    def __call__(self, done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
-        """Add `done` and `rejected` rows; set the total once it is known; `note` is shown beside the bar."""
-        self.done += done
-        self.rejected += rejected
-        self.total = total if total is not None else self.total
-        self.note = note or self.note
-        if self._console.is_terminal:
-            self._bars.update(
-                self._task,
-                completed=self.done,
-                total=self.total,
-                rejected=self.rejected,
-                rate=f"{self._rate():.1f}/s" if self.done else "",
-                note=self.note,
-            )
-        elif (done and self.done == self.total) or time.monotonic() - self._shown >= EVERY:
+    def __call__(
+        self,
+        done: int = 0,
+        *,
+        rejected: int = 0,
+        total: int | None = None,
+        note: str = "",
+        left: float | None = None,
+        line: str = "",
+    ) -> None:
+        """Add `done` and `rejected` rows; see `Tick`."""
+        state = self._state
+        state.done += done
+        state.rejected += rejected
+        state.total = total if total is not None else state.total
+        state.note = note or state.note
+        state.left = left if left is not None else state.left
+        if line:
+            self._print(visible(line))
+        if not self._console.is_terminal and (
+            (done and state.done == state.total) or time.monotonic() - self._shown >= EVERY
+        ):
             self._shown = time.monotonic()
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
+            self._print(" · ".join([*state.parts(), state.clock()]))
 
     def finish(self, text: str) -> None:
-        """Take the bar away and leave one line."""
+        """Take the line away and leave another."""
         self._bars.remove_task(self._task)
-        self._console.print(f"[bold]{self._node:<16}[/] {text}", highlight=False, soft_wrap=True)
+        self._console.print(f"[bold]{self._state.node:<16}[/] {text}", highlight=False, soft_wrap=True)
 
-    def _rate(self) -> float:
-        return self.done / max(1e-9, time.monotonic() - self._began)
-
-    def _line(self) -> str:
-        of = f" of {self.total}" if self.total else ""
-        left = ""
-        if self.total and self.done:
-            left = f", about {(self.total - self.done) / self._rate():.0f} s left"
-        rejected = f", {self.rejected} rejected" if self.rejected else ""
-        note = f" ({self.note})" if self.note else ""
-        return f"{self._node:<16} {self.done}{of}{rejected}, {self._rate():.1f}/s{left}{note}"
+    def _print(self, text: str) -> None:
+        line = Text.assemble((f"{self._state.node:<16}", "bold"), f" {text}")
+        self._console.print(line, highlight=False, soft_wrap=True)
 
 
 class Display:
@@ -68,23 +135,11 @@ class Display:
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
-        self._bars = Progress(
-            TextColumn("[bold]{task.description:<16}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.completed:.0f}/{task.total}"),
-            TextColumn("[red]{task.fields[rejected]} rejected"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
-            console=self.console,
-            transient=True,
-        )
+        self._bars = Progress(_Line(self.console), console=self.console, transient=True)
 
     @contextmanager
     def live(self) -> Iterator[None]:
-        """Show bars while the block runs, where there is a terminal."""
+        """Show the moving lines while the block runs, where there is a terminal."""
         if not self.console.is_terminal:
             yield
             return
@@ -96,5 +151,5 @@ class Display:
         return NodeProgress(self.console, self._bars, name)
 
     def say(self, text: str) -> None:
-        """Print a line above the bars."""
+        """Print a line above the moving ones."""
         self.console.print(text, highlight=False, soft_wrap=True)

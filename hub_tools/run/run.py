@@ -23,6 +23,7 @@ from hub_tools.run.progress import Display
 from hub_tools.run.publishing.cards import Facts
 from hub_tools.run.publishing.publish import Publisher
 from hub_tools.run.runner import Runner
+from hub_tools.run.stopping import stoppable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,18 @@ class Run:
         self.hub.check_access(self.recipe.file.namespace)
         self._pinner.check()
         say = self.display.say
-        with Serving(self.recipe, self.hub, self.work, say) as serving, self.display.live():
+        at = "before anything ran"
+        with (
+            stoppable(lambda: at),
+            Serving(self.recipe, self.hub, self.work, say) as serving,
+            self.display.live(),
+        ):
             runner = Runner(self.recipe, self.graph, self.hub, self.prompts, serving, scale)
             facts = Facts(self.recipe, self.graph, self.hub, self.prompts, self._pinner)
             publisher = Publisher(self.recipe, self.hub, self.prompts, facts)
             checked = False
             for node in self._wanted(only):
+                at = f"stages.{node.name}"
                 pinned, found = self._look(node)
                 if found is None and only and node.name != only:
                     raise BackforthError(

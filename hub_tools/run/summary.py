@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from hub_tools.hub.repository import Hub
@@ -18,7 +19,9 @@ from hub_tools.stages.registry import Stage
 
 
 def print_outcomes(console: Console, hub: Hub, outcomes: Sequence[Outcome]) -> None:
-    """Print one line a node: repo, version, rows in and out, rejected, seconds, address."""
+    """Print one line a node: repo, version, rows in and out, rejected, seconds, address; three lines where
+    the terminal is too narrow for a table.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("node", "repo", "version"):
         table.add_column(heading, no_wrap=True)
@@ -36,7 +39,22 @@ def print_outcomes(console: Console, hub: Hub, outcomes: Sequence[Outcome]) -> N
             f"{outcome.seconds:.0f}" if outcome.state == "ran" else "up to date",
             hub.url(outcome.ref),
         )
-    console.print(table)
+    if Measurement.get(console, console.options.update(width=10_000), table).maximum > console.width:
+        _list_outcomes(console, hub, outcomes)
+    else:
+        console.print(table)
+
+
+def _list_outcomes(console: Console, hub: Hub, outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        took = f"{outcome.seconds:.0f} s" if outcome.state == "ran" else "up to date"
+        rejected = sum(outcome.rejects.values())
+        for text in (
+            f"[bold]{outcome.node}[/]  {outcome.ref.repo}@{outcome.ref.version}",
+            f"  {outcome.read} rows in, {outcome.kept} out, {rejected} rejected, {took}",
+            f"  {hub.url(outcome.ref)}",
+        ):
+            console.print(text, highlight=False, soft_wrap=True)
 
 
 def print_plan(console: Console, steps: Sequence[Step]) -> None:

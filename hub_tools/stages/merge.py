@@ -24,12 +24,14 @@ def merge(config: MergeConfig, render: Render) -> Build:
 
     def build(inputs: Inputs) -> Model:
         from training.errors import TrainingError
+        from training.process import quiet
         from training.publish import MODEL_FILES, Base, write_merged
 
         base = Base(inputs.folder("base", MODEL_FILES), *inputs.published("base")[:2])
         inputs.tick(total=1, note=f"merging into {base.repo}")
         try:
-            merged = write_merged(base, inputs.folder("adapter"), inputs.work / "model")
+            with quiet():
+                merged = write_merged(base, inputs.folder("adapter"), inputs.work / "model")
         except TrainingError as error:
             raise DataError(f"stages.{inputs.name}: {inputs.node('adapter')}: {error}") from error
         inputs.tick(1)

@@ -113,11 +113,32 @@ class Ask(Generic[In, Out]):
 class Tick(Protocol):
     """Tells the progress display what was done."""
 
-    def __call__(self, done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
-        """Add `done` and `rejected` rows; set the total once it is known; `note` is shown beside the bar."""
+    def __call__(
+        self,
+        done: int = 0,
+        *,
+        rejected: int = 0,
+        total: int | None = None,
+        note: str = "",
+        left: float | None = None,
+        line: str = "",
+    ) -> None:
+        """Add `done` and `rejected` rows; set the total once it is known.
+
+        `note` is shown beside the count until the next one; `left` is the seconds to come, where the stage
+        knows better than the rows tell; `line` is printed and stays.
+        """
 
 
-def silent(done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
+def silent(
+    done: int = 0,
+    *,
+    rejected: int = 0,
+    total: int | None = None,
+    note: str = "",
+    left: float | None = None,
+    line: str = "",
+) -> None:
     """Stand in for a progress display where nobody watches."""
 
 

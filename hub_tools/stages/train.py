@@ -110,7 +110,7 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> 
     from training.publish import MODEL_FILES, Base
     from training.sft import train
 
-    told = _Told(inputs)
+    told = _Told(inputs, config.steps)
     try:
         check_needs(config)
         count = inputs.count("pairs")
@@ -118,7 +118,7 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> 
         pairs = [view(row) for row in inputs.rows("pairs")]
         repo, sha, _ = inputs.published("base")
         base = Base(inputs.folder("base", MODEL_FILES), repo, sha)
-        trained = train(config, pairs, base, inputs.work, told.step, on_note=told.note)
+        trained = train(config, pairs, base, inputs.work, told.step, on_note=told.note, on_phase=told.phase)
     except TrainingError as error:
         raise DataError(f"stages.{inputs.name}: {error}") from error
     _list_dropped(trained.folder, trained.dropped)
@@ -174,23 +174,25 @@ def _fixed(trained: Trained) -> Mapping[str, Any]:
 
 
 class _Told:
-    """Shows each step beside the progress bar, with what was last noted."""
+    """Shows each step beside the count of steps, and in lines of its own what happens between them."""
 
-    def __init__(self, inputs: Inputs) -> None:
+    def __init__(self, inputs: Inputs, steps: int) -> None:
         self._inputs = inputs
-        self._noted = ""
+        self._steps = steps
+        self._step = 0
 
     def step(self, event: StepEvent) -> None:
-        from training.throughput import told
-
-        parts = [f"loss {event.loss:.2f}", f"{event.tokens_per_second:,.0f} tokens/s"]
+        parts = [f"loss {event.loss:.2f}", f"{event.tokens_per_second:,.0f} tok/s"]
         parts += [f"{event.mfu:.0%} MFU"] if event.mfu is not None else []
-        parts += [f"{told(event.seconds_left)} left"] if event.seconds_left else []
-        self._inputs.tick(1, note=" · ".join([*parts, *filter(None, [self._noted])]))
+        # A training that goes on from a checkpoint counts from there, back from where it was perhaps.
+        self._inputs.tick(event.step - self._step, note=" · ".join(parts), left=event.seconds_left)
+        self._step = event.step
 
     def note(self, note: str) -> None:
-        self._noted = note
-        self._inputs.tick(note=note)
+        self._inputs.tick(line=note)
+
+    def phase(self, phase: str) -> None:
+        self._inputs.tick(note=phase, left=0.0 if self._step == self._steps else None)
 
 
 def _chosen(trained: Trained) -> list[str]:

@@ -62,7 +62,7 @@ def test_an_adapter_goes_on_as_if_undisturbed(base: Base, tmp_path: Path, method
         if event.step == 5:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="the checkpoint of step 4 stays"):
         train(resumable(method), make_pairs(12), base, tmp_path / "stopped", stop_at_five)
     events = []
     resumed = train(resumable(method), make_pairs(12), base, tmp_path / "stopped", events.append)

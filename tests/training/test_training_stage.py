@@ -25,6 +25,8 @@ class Inputs:
     work: Path
     name: str = "train-forward"
     notes: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    done: int = 0
 
     def rows(self, name: str) -> Iterator[Seed]:
         for pair in make_pairs(12):
@@ -49,8 +51,10 @@ class Inputs:
     def published(self, name: str) -> tuple[str, str, str]:
         return self.base.repo, self.base.sha, "v1"
 
-    def tick(self, done: int = 0, *, note: str = "", **_: Any) -> None:
-        self.notes.append(note)
+    def tick(self, done: int = 0, *, note: str = "", line: str = "", left: float | None = None, **_: Any):
+        self.done += done
+        self.notes += [note + (" with time left" if left else "")] * bool(note)
+        self.lines += [line] * bool(line)
 
 
 def config(**changes: object) -> TrainConfig:
@@ -82,15 +86,29 @@ def test_held_out_losses_and_samples_are_published_beside_the_weights(base: Base
     assert not kept & {"optimizer.pt", "scheduler.pt", "rng_state.pth"}
 
 
-def test_progress_tells_speed_time_left_and_the_last_held_out_loss(base: Base, work: Path):
+def test_progress_tells_what_goes_on_and_what_each_evaluation_found(base: Base, work: Path):
     inputs = Inputs(base, work)
-    train_forward(config(held_out=3, eval_steps=2, samples=0), None).build(inputs)
-    steps = [note for note in inputs.notes if note.startswith("loss")]
-    assert len(steps) == 4
-    assert all("tokens/s" in note for note in steps)
-    assert "left" in steps[0]
-    assert "left" not in steps[-1]
-    assert "step 2: held-out loss" in steps[2]
+    train_forward(config(held_out=3, eval_steps=3, samples=1, sample_tokens=4), None).build(inputs)
+    told = [note.split(" ")[0] for note in inputs.notes]
+    assert told == [
+        "12",
+        "loading",
+        "loss",
+        "loss",
+        "loss",
+        "measuring",
+        "loss",
+        "measuring",
+        "saving",
+        "writing",
+    ]
+    assert "tok/s with time left" in inputs.notes[2]
+    assert inputs.done == 4
+    losses = [line for line in inputs.lines if "held-out loss" in line]
+    assert [line.split(":")[0] for line in losses] == ["step 3", "step 4"]
+    answers = [line for line in inputs.lines if "gets" in line]
+    assert len(answers) == 2
+    assert all(line.endswith('done"') for line in answers)
 
 
 def test_without_held_out_pairs_nothing_is_said_of_them(base: Base, work: Path):

@@ -23,6 +23,9 @@ def test_the_time_left_is_told_at_the_mean_speed():
     watch.add(100, 2.0)
     watch.add(300, 2.0)
     assert watch.seconds_left() == pytest.approx(600 / 100)
+    watch.evaluations_left = 3
+    watch.add_evaluation(seconds=5)
+    assert watch.seconds_left() == pytest.approx(600 / 100 + 2 * 5)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5, "5 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")])

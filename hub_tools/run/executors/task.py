@@ -78,7 +78,16 @@ class Told:
         self._told = time.monotonic()
         self._done = self._rejected = 0
 
-    def __call__(self, done: int = 0, *, rejected: int = 0, total: int | None = None, note: str = "") -> None:
+    def __call__(
+        self,
+        done: int = 0,
+        *,
+        rejected: int = 0,
+        total: int | None = None,
+        note: str = "",
+        left: float | None = None,
+        line: str = "",
+    ) -> None:
         """Add `done` and `rejected` rows, and tell of them now and then."""
         self._done += done
         self._rejected += rejected
