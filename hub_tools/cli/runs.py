@@ -126,7 +126,9 @@ def train(
     dataset: Annotated[
         str, typer.Option(help="Seed pairs (backward, forward) or a mix (final): ns/name@revision.")
     ],
-    method: Annotated[str, typer.Option(help="full, lora or qlora.")] = "qlora",
+    method: Annotated[
+        str | None, typer.Option(help="full, lora or qlora; the settings file's by default, or qlora.")
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="YAML file with the training's settings, such as one of training/configs."),

@@ -21,7 +21,7 @@ def training_recipe(
     role: str,
     base: str,
     dataset: str,
-    method: str,
+    method: str | None,
     config: Path | None,
     overrides: Sequence[str],
     namespace: str | None,
@@ -33,11 +33,17 @@ def training_recipe(
     in, unless the settings say which of them with `merge`.
 
     Raises:
-        RecipeError: an unknown role, or a settings file that cannot be read.
+        RecipeError: an unknown role, or a settings file that cannot be read or is for another method.
     """
     if role not in ROLES:
         raise RecipeError(f"{role!r} is no role; there are {', '.join(ROLES)}")
-    settings = _settings(config) | {"method": method} | dict(_setting(override) for override in overrides)
+    settings = _settings(config)
+    if method and settings.get("method", method) != method:
+        raise RecipeError(
+            f"--method is {method}, but {config} is for method {settings['method']}; name that method (on "
+            f"make's command line METHOD={settings['method']}), or settings for {method}"
+        )
+    settings = {"method": method or "qlora"} | settings | dict(_setting(override) for override in overrides)
     for key in settings:
         if key in ELSEWHERE:
             raise RecipeError(f"{config or '--set'}: {key} is TRL's word; here it is {ELSEWHERE[key]}")
