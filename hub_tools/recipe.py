@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from hub_tools.errors import RecipeError
 
 EMBEDDED = "embedded"
+MANY = 12  # settings, that no line has room for
 ROUTES = ("/generate", "/generate_stream", "/completions", "/info", "/models")  # they are added to an address
 
 
@@ -265,4 +266,8 @@ def _suggest(key: str, model: type[BaseModel]) -> str:
         return f"; here it is {elsewhere[key]}"
     names = list(model.model_fields)
     close = difflib.get_close_matches(key, names, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+    if close:
+        return f"; did you mean {close[0]}?"
+    if len(names) > MANY:
+        return "; `backforth stages` and a stage's name explain all that there are"
+    return f"; there are {', '.join(names)}"

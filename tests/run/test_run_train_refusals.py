@@ -140,6 +140,8 @@ def test_an_adapter_is_no_base(hub: HubAddress, mix: str, tmp_path: Path) -> Non
     [
         ("max_seq_length=2048", "--set: max_seq_length is TRL's word; here it is max_length"),
         ("warmup_ratio=0.1", "warmup_ratio is TRL's word; here it is warmup"),
+        ("bf16=true", "bf16 is TRL's word; here it is weights"),
+        ("sequence_len=2048", "is no setting; `backforth stages` and a stage's name explain all"),
         (
             "learning_rte=1",
             "stages.train-final-adapter.learning_rte is no setting; did you mean learning_rate?",
@@ -159,6 +161,14 @@ def test_a_config_file_is_named_with_the_key(hub: HubAddress, mix: str, tmp_path
     assert "mine.yaml: lora_r is TRL's word; here it is lora_rank" in train(
         hub, BASE, mix, "--config", str(path)
     )
+
+
+def test_a_method_that_its_settings_are_not_for_is_refused(hub: HubAddress, mix: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("method: full\nmax_length: 8192\n")
+    line = train(hub, BASE, mix, "--config", str(path), "--method", "qlora")
+    assert f"--method is qlora, but {path} is for method full" in line
+    assert "max_length is 8192" in train(hub, BASE, mix, "--config", str(path)), "the file's method does"
 
 
 def test_a_checkpoint_that_cannot_be_published_is_refused(hub: HubAddress, tmp_path: Path) -> None:
