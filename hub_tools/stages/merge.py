@@ -7,6 +7,7 @@ from typing import Any
 
 from hub_tools.errors import DataError
 from hub_tools.stages.registry import MODEL, Build, Input, Inputs, Model, Render, StageConfig, stage
+from hub_tools.stages.train import read_evaluations
 
 
 class MergeConfig(StageConfig):
@@ -36,6 +37,7 @@ def merge(config: MergeConfig, render: Render) -> Build:
             raise DataError(f"stages.{inputs.name}: {inputs.node('adapter')}: {error}") from error
         inputs.tick(1)
         told = _told(inputs)
+        held_out, samples = read_evaluations(inputs.folder("adapter")) if told else ([], [])
         return Model(
             folder=merged.folder,
             method="merged adapter",
@@ -46,6 +48,8 @@ def merge(config: MergeConfig, render: Render) -> Build:
             counts=told.get("counts", {}),
             example_prompt=str(told.get("example_prompt", "")),
             parameters=merged.parameters,
+            held_out=held_out,
+            samples=samples,
         )
 
     return Build(build=build)

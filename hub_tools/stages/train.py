@@ -147,7 +147,7 @@ def _train(config: TrainConfig, inputs: Inputs, view: Callable[[Any], Pair]) -> 
         parameters=trained.parameters["all"],
         notes=_chosen(trained),
         held_out=trained.held_out,
-        samples=_last_samples(trained),
+        samples=_answers([asdict(one) for one in trained.samples], trained.chosen),
         keep=_kept(config, inputs.work),
     )
 
@@ -208,13 +208,28 @@ def _chosen(trained: Trained) -> list[str]:
     ]
 
 
-def _last_samples(trained: Trained) -> list[Mapping[str, str]]:
+def _answers(samples: Sequence[Mapping[str, Any]], step: int) -> list[Mapping[str, str]]:
     """Return what the published step answered to held-out prompts, beside what people or the data say."""
     return [
-        {"id": one.id, "prompt": one.prompt, "the data": one.reference, "the model": one.answer}
-        for one in trained.samples
-        if one.step == trained.chosen
+        {
+            "id": one["id"],
+            "prompt": one["prompt"],
+            "the data": one["reference"],
+            "the model": one["answer"],
+        }
+        for one in samples
+        if one["step"] == step
     ]
+
+
+def read_evaluations(folder: Path) -> tuple[list[tuple[int, float]], list[Mapping[str, str]]]:
+    """Return the held-out losses and the published step's answers that lie beside a training's weights."""
+    path = folder / EVALUATIONS
+    if not path.exists():
+        return [], []
+    content = json.loads(path.read_text(encoding="utf-8"))
+    losses = [(int(step), float(loss)) for step, loss in content["held_out_losses"]]
+    return losses, _answers(content["samples"], content["published_step"])
 
 
 def _list_evaluations(trained: Trained) -> None:

@@ -189,14 +189,18 @@ def test_a_final_adapter_and_its_merged_model_are_repos_of_their_own(hub: HubAdd
         hub,
         """
 import json
+from pathlib import Path
+from huggingface_hub import hf_hub_download
 from peft import PeftConfig
 from transformers import AutoModelForCausalLM
 adapter = PeftConfig.from_pretrained("demo/both-final-adapter-1m", revision="v1")
 model = AutoModelForCausalLM.from_pretrained("demo/both-final-1m", revision="v1")
-print(json.dumps([adapter.r, type(model).__name__]))
+card = Path(hf_hub_download("demo/both-final-1m", "README.md", revision="v1")).read_text()
+told = ["Loss on held-out pairs" in card, "## Answers to held-out prompts" in card]
+print(json.dumps([adapter.r, type(model).__name__, *told]))
 """,
     )
-    assert found == [2, "LlamaForCausalLM"]
+    assert found == [2, "LlamaForCausalLM", True, True]
     again = train_final(hub, "--set", "publish_step=1")
     assert again.returncode == 0, again.stderr
     assert "tok/s" in done.stderr
@@ -210,5 +214,6 @@ def train_final(hub: HubAddress, *more: str) -> subprocess.CompletedProcess[str]
     return backforth(
         hub, "train", "final", "--base", BASE, "--dataset", MIX, "--method", "lora", "--name", "both",
         "--set", "steps=2", "--set", "batch_size=2", "--set", "max_length=256", "--set", "lora_rank=2",
-        "--set", "held_out=2", "--set", "keep_steps=[1]", "--set", "samples=0", *more,
+        "--set", "held_out=2", "--set", "keep_steps=[1]", "--set", "samples=1",
+        "--set", "sample_tokens=4", *more,
     )  # fmt: skip
