@@ -44,12 +44,15 @@ def checkpoint_of(config: CheckpointConfig, render: Render) -> Build:
 def _build(config: CheckpointConfig, inputs: Inputs) -> Model:
     from training.adopt import adopt
     from training.errors import TrainingError
+    from training.process import quiet
     from training.publish import BASE_FILES, Base
 
     repo, sha, _ = inputs.published("base")
     source = inputs.files()[0].parent
+    base = Base(inputs.folder("base", BASE_FILES), repo, sha)
     try:
-        adopted = adopt(source, Base(inputs.folder("base", BASE_FILES), repo, sha), inputs.work / "model")
+        with quiet():
+            adopted = adopt(source, base, inputs.work / "model")
     except TrainingError as error:
         raise DataError(f"stages.{inputs.name}: {error}") from error
     adapter = adopted.kind == "adapter"
