@@ -37,6 +37,7 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
     learning rate of 1e-5 are lost. bfloat16 ones are rounded by chance, and then arrive on average.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     on_gpu = device() == "cuda"
@@ -60,6 +61,11 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
     except (OSError, ValueError, ImportError) as error:
         other = "; set attention to sdpa" if (settings.attention or "").startswith("flash") else ""
         raise TrainingError(f"the base model does not load: {one_line(error)}{other}") from error
+    except SafetensorError as error:
+        raise TrainingError(
+            f"the base model's weights are damaged or cut off ({one_line(error)}); upload them again, and "
+            "name the new revision"
+        ) from error
     if absent := loaded["missing_keys"]:
         raise TrainingError(
             f"the base model lacks {min(absent)}, {len(absent)} tensors in all, which would begin at random; "

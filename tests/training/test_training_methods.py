@@ -231,6 +231,19 @@ def test_a_base_that_lacks_weights_is_refused(base: Base, work: Path, pairs: lis
         train(quick(), pairs, Base(path, base.repo, base.sha), work)
 
 
+@pytest.mark.parametrize("size", [0, 5000])
+def test_a_base_whose_weights_are_cut_off_is_told_in_one_line(
+    base: Base, work: Path, pairs: list[Pair], tmp_path: Path, size: int
+):
+    path = tmp_path / "cut"
+    shutil.copytree(base.path, path)
+    weights = path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:size])
+    with pytest.raises(TrainingError, match="weights are damaged or cut off") as caught:
+        train(quick(), pairs, Base(path, base.repo, base.sha), work)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_base_is_told_in_one_line(work: Path, pairs: list[Pair], tmp_path: Path):
     with pytest.raises(TrainingError) as caught:
         train(quick(), pairs, Base(tmp_path / "nowhere", "demo/none", SHA), work)
