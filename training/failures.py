@@ -10,6 +10,8 @@ from pathlib import Path
 from training import checkpoints
 from training.errors import NotCompiled, OutOfMemory, TrainingError, one_line
 
+TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "write(): ")  # in what it raises where it cannot
+
 
 @contextmanager
 def explained(folder: Path) -> Iterator[None]:
@@ -71,7 +73,12 @@ def _compiler(error: Exception) -> NotCompiled | None:
 
 
 def _disk(error: Exception, folder: Path) -> TrainingError | None:
-    """Return the failure where a checkpoint was cut off, whichever of several libraries wrote it."""
+    """Return the failure where a checkpoint could not be written, whichever of several libraries did."""
+    from safetensors import SafetensorError
+
+    by_torch = isinstance(error, RuntimeError) and any(word in str(error) for word in TORCH_WRITES)
+    if not (by_torch or isinstance(error, (OSError, SafetensorError))):
+        return None
     cut_off = checkpoints.remove_cut_off(folder)
     if not cut_off:
         return None

@@ -14,6 +14,7 @@ from training_samples import make_pairs, quick
 
 from training import checkpoints, devices, methods, sft
 from training.errors import TrainingError
+from training.failures import explained
 from training.publish import Base
 from training.settings import TrainSettings
 from training.sft import train
@@ -135,6 +136,12 @@ def test_a_full_disk_costs_only_the_checkpoint_that_did_not_fit(base: Base, work
     events = []
     train(settings, make_pairs(12), base, work, events.append)
     assert [event.step for event in events] == [3, 4, 5, 6]
+
+
+def test_a_lost_process_is_not_taken_for_a_full_disk(tmp_path: Path):
+    (tmp_path / "checkpoint-4").mkdir()  # which another process was about to write
+    with pytest.raises(RuntimeError, match="Connection reset by peer"), explained(tmp_path):
+        raise RuntimeError("gloo/transport/tcp/pair.cc:537] Read error: Connection reset by peer")
 
 
 def test_a_disk_too_full_for_the_model_costs_no_training(
