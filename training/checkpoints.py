@@ -24,6 +24,7 @@ FOLDER = "checkpoints"
 MARKER = "complete.json"  # written last, so a checkpoint without it was cut off
 KEPT = "kept.json"  # marks bare weights: nothing goes on from them
 RUN_KEY = "run.json"
+WHOLE = "whole (ddp, or one process)"
 FINISHED = "finished.json"  # what a training came to, once it has ended
 # What decides no outcome, or only the order of its sums.
 FREE = {
@@ -174,10 +175,31 @@ def _strip(checkpoint: Path) -> None:
             path.unlink()
 
 
-def mark_complete(checkpoint: Path, seconds: float) -> None:
+def mark_complete(checkpoint: Path, seconds: float, split: str = WHOLE) -> None:
     """Declare a checkpoint complete; `seconds` is the training time that led to it, over all attempts."""
     (checkpoint / KEPT).unlink(missing_ok=True)
-    write_json(checkpoint / MARKER, {"seconds": seconds, "files": seal.digests(checkpoint)})
+    content = {"seconds": seconds, "split": split, "files": seal.digests(checkpoint)}
+    write_json(checkpoint / MARKER, content)
+
+
+def split_of(settings: TrainSettings) -> str:
+    """Return how a training's checkpoints are split: it goes on only from one that is split alike.
+
+    DeepSpeed writes one file for each process; the others' checkpoints do for any number of processes.
+    """
+    if settings.processes == 1 or settings.sharding == "ddp":
+        return WHOLE
+    return "fsdp2" if settings.sharding == "fsdp2" else f"zero3 over {settings.processes} processes"
+
+
+def check_split(checkpoint: Path, settings: TrainSettings) -> None:
+    """Raise TrainingError where a checkpoint is split in another way than these settings' are."""
+    written = json.loads((checkpoint / MARKER).read_text(encoding="utf-8")).get("split")
+    if written not in (None, split_of(settings)):
+        raise TrainingError(
+            f"the checkpoint of step {step_of(checkpoint)} is {written}, but sharding and processes are now "
+            f"{split_of(settings)}; set them back, or delete {checkpoint.parent} to begin anew"
+        )
 
 
 def seconds_before(checkpoint: Path | None) -> float:

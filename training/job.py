@@ -37,8 +37,14 @@ class Job:
         return checkpoints.run_key(self.settings, self.pairs, base, library_versions())
 
     def newest_checkpoint(self, on_note: Callable[[str], None] = ignore) -> Path | None:
-        """Make the folder of checkpoints fit for this very training, and return the newest of them."""
-        return checkpoints.prepare(self.checkpoints, self.key(), on_note)
+        """Make the folder of checkpoints fit for this very training, and return the newest of them.
+
+        Raises TrainingError where other processes have split it in another way.
+        """
+        found = checkpoints.prepare(self.checkpoints, self.key(), on_note)
+        if found:
+            checkpoints.check_split(found, self.settings)
+        return found
 
 
 def library_versions() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training import methods
+from training import methods, slurm
 from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher
 from training.job import Job
@@ -24,8 +24,11 @@ from training.settings import TrainSettings
 from training.views import Pair
 
 PROFILES = Path(__file__).parent / "accelerate"
-JOB, PAIRS, RESULT, FAILURE = "job.json", "pairs.jsonl", "result.json", "failure-{rank}.json"
+JOB, PAIRS, RESULT = "job.json", "pairs.jsonl", "result.json"
 LOG = "processes.log"
+# How the log tells of a process that a signal ended: its machine, its number, the signal.
+ENDED = re.compile(r"^ *host *: (\S+)\n *rank *: (\d+).*\n *exitcode *: -(\d+)", re.MULTILINE)
+FOLLOWED = {signal.SIGTERM, signal.SIGABRT}  # how processes end because another one did
 
 
 def launch(job: Job, watcher: Watcher) -> Trained:
@@ -36,6 +39,7 @@ def launch(job: Job, watcher: Watcher) -> Trained:
     job.newest_checkpoint()  # here, where nobody else looks: the processes find the folder as it must be
     folder = job.work / "job"
     write(job, folder)
+    failures = []
     with (folder / LOG).open("wb") as log, _started(command(job.settings, folder), log) as process:
         assert process.stdout
         for line in process.stdout:
@@ -46,17 +50,18 @@ def launch(job: Job, watcher: Watcher) -> Trained:
                 watcher.on_note(event["note"])
             elif "phase" in event:
                 watcher.on_phase(event["phase"])
+            elif "failure" in event:
+                failures.append(event)
     result = folder / RESULT
     if process.returncode or not result.exists():
-        raise _failure(folder, process.returncode)
+        raise _failure(failures, folder / LOG, process.returncode)
     return Trained.of(json.loads(result.read_text(encoding="utf-8")))
 
 
 def write(job: Job, folder: Path) -> None:
-    """Write a job as files that the processes read; those of an earlier attempt are removed."""
+    """Write a job as files that the processes read; the result of an earlier attempt is removed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (folder / RESULT, *folder.glob(FAILURE.format(rank="*"))):
-        old.unlink(missing_ok=True)
+    (folder / RESULT).unlink(missing_ok=True)
     content = {
         "settings": job.settings.everything(),
         "base": {**asdict(job.base), "path": str(job.base.path)},
@@ -79,30 +84,14 @@ def read(folder: Path, processes: int) -> Job:
 
 
 def command(settings: TrainSettings, folder: Path, environ: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the command that starts all processes: here, or through srun on every allocated machine."""
+    """Return the command that starts all processes: here, or on every machine that Slurm has allocated."""
     profile = PROFILES / f"{settings.sharding}.yaml"
     start = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(profile)]
     start += ["--num_processes", str(settings.processes)]
     worker = ["-m", "training.worker", str(folder)]
-    machines = int(environ.get("SLURM_NNODES", "1"))
-    if machines == 1:
-        return [*start, "--main_process_port", "0", *worker, "--with-parent"]
-    if settings.processes % machines:
-        raise TrainingError(
-            f"{settings.processes} processes cannot be spread evenly over {machines} machines; set processes "
-            f"to a multiple of {machines}"
-        )
-    rendezvous = f"--num_machines {machines} --main_process_ip {shlex.quote(environ['SLURMD_NODENAME'])}"
-    port = 29500 + int(environ.get("SLURM_JOB_ID", "0")) % 1000  # several jobs may share a machine
-    each = f"exec {shlex.join(start)} {rendezvous} --machine_rank $SLURM_NODEID --main_process_port {port}"
-    return [
-        "srun",
-        "--ntasks-per-node=1",
-        "--kill-on-bad-exit=1",
-        "bash",
-        "-c",
-        f"{each} {shlex.join(worker)}",
-    ]
+    if slurm.machines(environ) > 1:
+        return slurm.on_every_machine(start, worker, environ)
+    return [*start, "--main_process_port", "0", *worker, "--with-parent"]
 
 
 @contextlib.contextmanager
@@ -148,14 +137,25 @@ def _event(line: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _failure(folder: Path, code: int) -> TrainingError:
-    """Return what stopped the processes: the first that told why, memory before all else."""
-    told = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob(FAILURE.format(rank="*"))]
+def _failure(told: list[dict[str, Any]], log: Path, code: int) -> TrainingError:
+    """Return what stopped the processes, memory before all else; most fail because another one did."""
+    told = sorted(told, key=lambda failure: failure["time"])
     for kind in (OutOfMemory, NotCompiled, TrainingError):
-        for failure in sorted(told, key=lambda failure: failure["time"]):
-            if failure["kind"] == kind.__name__:
+        for failure in told:
+            if failure["failure"] == kind.__name__:
                 return kind(failure["message"])
-    return TrainingError(
-        f"the training's processes ended with code {code} and without a result; see {folder / LOG}, and "
-        "start again to go on from the last checkpoint"
-    )
+    why = _ended(log) or [f"process {one['rank']} on {one['host']}: {one['message']}" for one in told]
+    first = why[0] if why else f"the training's processes ended with code {code} and without a result"
+    return TrainingError(f"{first}; see {log}, and start again to go on from the last checkpoint")
+
+
+def _ended(log: Path) -> list[str]:
+    """Return which processes were ended from outside, as the log has it."""
+    found = ENDED.findall(log.read_text(encoding="utf-8", errors="replace"))
+    names = {number.value: number.name for number in signal.Signals if number not in FOLLOWED}
+    return [
+        f"process {rank} on {host} was ended by {names[int(number)]}"
+        + (", as happens where a machine's memory runs out" if int(number) == signal.SIGKILL else "")
+        for host, rank, number in found
+        if int(number) in names
+    ]

@@ -25,6 +25,13 @@ def device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def gpus() -> int:
+    """Return how many GPUs torch sees."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
 def rounds_by_chance(settings: TrainSettings) -> bool:
     """Return whether the trained weights are bfloat16, whose updates arrive only if rounded by chance."""
     return settings.method == "full" and settings.weights == "bfloat16"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from training import methods
+from training import methods, slurm
 from training.errors import TrainingError
 from training.settings import TrainSettings
 
@@ -50,11 +50,26 @@ def _check_float8() -> None:
 
 
 def _check_sharding(settings: TrainSettings) -> None:
-    if settings.sharding != "ddp" and methods.device() == "cpu":
+    on_cpu = methods.device() == "cpu"
+    if settings.sharding != "ddp" and on_cpu:
         raise TrainingError(
-            f"sharding is {settings.sharding}, which needs GPUs; on a CPU leave it out, or take ddp"
+            f"sharding is {settings.sharding}, which needs GPUs; on a CPU set it to ddp (with make: "
+            "SET='sharding=ddp')"
         )
     if settings.sharding == "zero3" and not installed("deepspeed"):
         raise TrainingError(
             "sharding is zero3, which needs a package: pip install deepspeed, or take fsdp2, which needs none"
+        )
+    slurm.check_allocation(settings.processes)
+    if not on_cpu:
+        _check_gpus(settings.processes)
+
+
+def _check_gpus(processes: int) -> None:
+    machines, gpus = slurm.machines(), methods.gpus()
+    if processes > machines * gpus:
+        here = f"{gpus} here" + (f" and on each of {machines} machines" if machines > 1 else "")
+        raise TrainingError(
+            f"{processes} processes need a GPU each, but there are {here}; set processes (with make: GPUS) "
+            f"to {machines * gpus}"
         )

@@ -209,7 +209,12 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
                 f"merge is {self.merge}, but method full has no adapter to merge; leave merge out"
             )
         if self.batch_size % self.processes:
-            raise ValueError(f"{self.processes} processes do not divide batch_size {self.batch_size}")
+            fits = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            near = {max(n for n in fits if n < self.processes), *[n for n in fits if n > self.processes][:1]}
+            raise ValueError(
+                f"{self.processes} processes do not divide batch_size {self.batch_size}; take "
+                f"{' or '.join(map(str, sorted(near)))}, or another batch_size"
+            )
         if self.float8 and self.method != "full":
             raise ValueError(f"float8 is on, but method {self.method} trains adapters; it is for full alone")
         if self.sharding == "zero3" and self.method != "full":

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training import checkpoints, methods
+from training import checkpoints, methods, slurm
 from training.encode import Encoded, encode_pairs
 from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher, ignore
@@ -65,6 +65,10 @@ def train(
     if trained := _trained_before(job, watcher):
         return trained
     attempt = launch if settings.processes > 1 else fit
+    if settings.processes == 1 and (machines := slurm.machines()) > 1:
+        on_note(
+            f"1 process trains, though Slurm has allocated {machines} machines; set processes to their GPUs"
+        )
     while True:
         try:
             on_phase(f"loading {base.repo}")

@@ -126,7 +126,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         _wait_for_all()
         if self.run.main:
             folder, settings = self.run.folder, self.run.settings
-            checkpoints.mark_complete(checkpoints.at_step(folder, state.global_step), self.run.seconds)
+            written = checkpoints.at_step(folder, state.global_step)
+            checkpoints.mark_complete(written, self.run.seconds, checkpoints.split_of(settings))
             checkpoints.thin_out(folder, settings.candidates())
 
 

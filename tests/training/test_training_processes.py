@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from training_samples import make_pairs
 
-from training import launch, sft
+from training import checkpoints, launch, methods, sft, slurm, worker
 from training.errors import TrainingError
 from training.events import StepEvent, Watcher
 from training.publish import Base
@@ -86,9 +86,10 @@ def test_a_model_split_by_fsdp2_trains_as_a_whole_one(
 ):
     change_worker(monkeypatch, "split")
     settings = together(**WATCHED, method=method, sharding="fsdp2")
-    if method == "qlora":  # and goes on where it was stopped
-        with pytest.raises(KeyboardInterrupt):
-            train(settings, make_pairs(12), base, tmp_path / "two", stop_at_three, threads=1)
+    if method == "qlora":  # and goes on where one of its processes was killed
+        with pytest.raises(TrainingError, match=r"process 1 on \S+ was ended by SIGKILL") as caught:
+            train(settings, make_pairs(12), base, tmp_path / "two", kill_one_at_three(tmp_path), threads=1)
+        assert "\n" not in str(caught.value)
     events = []
     two = train(settings, make_pairs(12), base, tmp_path / "two", events.append, threads=1)
     assert [event.step for event in events] == {"full": [1, 2, 3, 4], "qlora": [3, 4]}[method]
@@ -97,9 +98,20 @@ def test_a_model_split_by_fsdp2_trains_as_a_whole_one(
     assert_same(two, one)
 
 
-def stop_at_three(event: StepEvent) -> None:
-    if event.step == 3:
-        raise KeyboardInterrupt
+def kill_one_at_three(folder: Path) -> Callable[[StepEvent], None]:
+    """Return what kills the second of two processes that work in a folder, in the third step."""
+
+    def kill(event: StepEvent) -> None:
+        if event.step == 3:
+            workers = [pid for pid, line in running(folder) if "accelerate" not in line]
+            os.kill(next(pid for pid in workers if environment(pid)["RANK"] == "1"), signal.SIGKILL)
+
+    return kill
+
+
+def environment(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 @pytest.mark.slow
@@ -121,15 +133,17 @@ def test_killed_processes_end_with_their_parent_and_go_on_as_if_undisturbed(base
     assert_same(resumed, train(together(**LONG, **ALONE), make_pairs(12), base, tmp_path / "calm"))
 
 
-def running(work: Path) -> list[str]:
+def running(folder: Path) -> list[tuple[int, str]]:
     """Return the processes whose command line names a folder."""
-    lines = []
+    found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:  # it has just ended
             continue
-    return [line for line in lines if str(work) in line]
+        if str(folder) in line:
+            found.append((int(path.parent.name), line))
+    return found
 
 
 @pytest.mark.slow
@@ -143,27 +157,6 @@ def test_where_memory_runs_out_in_one_process_all_start_again_with_less(
     assert [step for step, _ in trained.losses] == [1, 2]
 
 
-SRUN = """#!/bin/bash
-while [[ $1 == --* ]]; do shift; done
-SLURM_NODEID=1 "$@" & second=$!
-SLURM_NODEID=0 "$@" && wait $second
-"""
-
-
-@pytest.mark.slow
-def test_two_machines_train_what_one_trains(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    srun = tmp_path / "bin" / "srun"
-    srun.parent.mkdir()
-    srun.write_text(SRUN)  # both machines are this one
-    srun.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{srun.parent}:{os.environ['PATH']}")
-    for name, value in {"NNODES": 2, "JOB_ID": os.getpid()}.items():
-        monkeypatch.setenv(f"SLURM_{name}", str(value))
-    monkeypatch.setenv("SLURMD_NODENAME", "localhost")
-    two = train(together(), make_pairs(12), base, tmp_path / "two", threads=1)
-    assert_same(two, train(together(**ALONE), make_pairs(12), base, tmp_path / "one"))
-
-
 def test_processes_leave_writing_the_model_to_the_one_that_started_them(base: Base, work: Path):
     settings = together(steps=2, **ALONE).resolve("cpu")
     fit(Job(settings, make_pairs(12), base, work, 1), Watcher())  # ZeRO splits what one process loads
@@ -171,26 +164,69 @@ def test_processes_leave_writing_the_model_to_the_one_that_started_them(base: Ba
     assert not (work / "model").exists()
 
 
-def test_memory_counts_before_what_it_broke_in_other_processes(tmp_path: Path):
-    told = [("TrainingError", "a neighbour is gone", 1.0), ("OutOfMemory", "out of memory", 2.0)]
-    for rank, (kind, message, when) in enumerate(told):
-        content = {"kind": kind, "message": message, "time": when}
-        (tmp_path / launch.FAILURE.format(rank=rank)).write_text(json.dumps(content))
-    assert str(launch._failure(tmp_path, 1)) == "out of memory"
+def told(rank: int, kind: str, message: str, when: float) -> dict[str, object]:
+    return {"rank": rank, "host": "gpu-1", "failure": kind, "message": message, "time": when}
 
 
-def test_processes_that_vanish_leave_a_log_to_read(tmp_path: Path):
-    assert str(launch._failure(tmp_path, -9)) == (
-        "the training's processes ended with code -9 and without a result; see "
-        f"{tmp_path / 'processes.log'}, and start again to go on from the last checkpoint"
-    )
+KILLED = """\
+W1128 03:44:57 Sending process 20041 closing signal SIGTERM
+Failures:
+[1]:
+  time      : 2026-11-28_03:44:57
+  host      : gpu-1
+  rank      : 0 (local_rank: 0)
+  exitcode  : -15 (pid: 20041)  (SIGTERM)
+Root Cause (first observed failure):
+[0]:
+  time      : 2026-11-28_03:44:56
+  host      : gpu-2
+  rank      : 1 (local_rank: 0)
+  exitcode  : -9 (pid: 20042)  (SIGKILL)
+"""
+
+
+AGAIN = "; see {log}, and start again to go on from the last checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("failures", "log", "words"),
+    [
+        (
+            [told(0, "TrainingError", "a neighbour is gone", 1.0), told(1, "OutOfMemory", "out of it", 2.0)],
+            KILLED,
+            "out of it",
+        ),
+        (
+            [told(0, "", "RuntimeError: connection reset", 1.0)],
+            KILLED,
+            f"process 1 on gpu-2 was ended by SIGKILL, as happens where a machine's memory runs out{AGAIN}",
+        ),
+        (
+            [told(1, "", "connection reset", 2.0), told(0, "", "ValueError: no such layer", 1.0)],
+            "",
+            f"process 0 on gpu-1: ValueError: no such layer{AGAIN}",
+        ),
+        (
+            [],
+            "srun: error: Unable to create step",
+            f"the training's processes ended with code 1 and without a result{AGAIN}",
+        ),
+    ],
+)
+def test_the_reason_of_the_process_that_failed_first_is_told(
+    tmp_path: Path, failures: list[dict[str, object]], log: str, words: str
+):
+    path = tmp_path / "processes.log"
+    path.write_text(log)
+    assert str(launch._failure(failures, path, 1)) == words.format(log=path)
 
 
 def test_a_slurm_allocation_starts_one_launcher_a_machine(tmp_path: Path):
     settings = TrainSettings(batch_size=64, processes=64, sharding="fsdp2")
     environ = {"SLURM_NNODES": "8", "SLURMD_NODENAME": "gpu-1", "SLURM_JOB_ID": "71234"}
     *start, script = launch.command(settings, tmp_path, environ)
-    assert start == ["srun", "--ntasks-per-node=1", "--kill-on-bad-exit=1", "bash", "-c"]
+    assert start[:5] == ["env", "--unset=SLURM_GPUS_PER_TASK", "srun", "--nodes=8", "--ntasks=8"]
+    assert start[-2:] == ["bash", "-c"]
     words = shlex.split(script)
     for option, value in (
         ("--num_processes", "64"),
@@ -202,8 +238,79 @@ def test_a_slurm_allocation_starts_one_launcher_a_machine(tmp_path: Path):
     ):
         assert words[words.index(option) + 1] == value
     assert words[-3:] == ["-m", "training.worker", str(tmp_path)]
-    with pytest.raises(TrainingError, match="set processes to a multiple of 8"):
-        launch.command(TrainSettings(batch_size=60, processes=12), tmp_path, environ)
+
+
+@pytest.mark.parametrize(
+    ("processes", "change", "words"),
+    [
+        (12, {}, "12 processes cannot be spread evenly over 8 machines; set processes to a multiple of 8"),
+        (16, {"SLURMD_NODENAME": None}, r"but this is none of them; start it with sbatch .*slurm\.sh"),
+        (16, {"SLURM_STEP_NUM_TASKS": "8"}, "srun has started this 8 times; start it once, without srun"),
+    ],
+)
+def test_a_slurm_allocation_that_does_not_fit_is_refused(
+    processes: int, change: dict[str, str | None], words: str
+):
+    environ = {"SLURM_NNODES": "8", "SLURMD_NODENAME": "gpu-1", **change}
+    with pytest.raises(TrainingError, match=words):
+        slurm.check_allocation(processes, {name: value for name, value in environ.items() if value})
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        ({}, {"processes": 2}, None),
+        ({"processes": 2}, {"processes": 4}, None),
+        ({"processes": 2, "sharding": "fsdp2"}, {"processes": 4, "sharding": "fsdp2"}, None),
+        ({"processes": 2, "sharding": "fsdp2"}, {"processes": 2}, "is fsdp2, but .* are now whole"),
+        (
+            {"processes": 4, "sharding": "zero3"},
+            {"processes": 2, "sharding": "zero3"},
+            "is zero3 over 4 processes, but .* now zero3 over 2 processes; set them back, or delete",
+        ),
+    ],
+)
+def test_a_checkpoint_that_is_split_in_another_way_is_refused_and_kept(
+    base: Base, work: Path, before: dict[str, object], now: dict[str, object], words: str | None
+):
+    jobs = [Job(together(**ALONE | changes), make_pairs(12), base, work) for changes in (before, now)]
+    assert jobs[0].newest_checkpoint() is None
+    checkpoint = work / "checkpoints" / "checkpoint-2"
+    checkpoint.mkdir()
+    checkpoints.mark_complete(checkpoint, 1.0, checkpoints.split_of(jobs[0].settings))
+    if words is None:
+        assert jobs[1].newest_checkpoint() == checkpoint
+    else:
+        with pytest.raises(TrainingError, match=words):
+            jobs[1].newest_checkpoint()
+    assert jobs[0].newest_checkpoint() == checkpoint
+
+
+def test_more_processes_than_gpus_are_refused(base: Base, work: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(methods, "device", lambda: "cuda")
+    monkeypatch.setattr(methods, "gpus", lambda: 1)
+    with pytest.raises(TrainingError, match=r"2 processes need a GPU each, but there are 1 here; set "):
+        train(together(), make_pairs(12), base, work)
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    monkeypatch.setenv("SLURMD_NODENAME", "gpu-1")
+    with pytest.raises(TrainingError, match=r"1 here and on each of 2 machines; set .* to 2$"):
+        train(together(processes=4), make_pairs(12), base, work)
+
+
+def test_a_training_that_leaves_most_of_an_allocation_idle_says_so(
+    base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SLURM_NNODES", "2")
+    notes = []
+    train(together(steps=1, **ALONE), make_pairs(12), base, work, on_note=notes.append)
+    assert notes == ["1 process trains, though Slurm has allocated 2 machines; set processes to their GPUs"]
+
+
+def test_a_machine_without_the_work_folder_says_so(tmp_path: Path):
+    with pytest.raises(
+        TrainingError, match=r"does not see .*let `work` be on a disk that all machines share"
+    ):
+        worker._fit(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("sharding", ["ddp", "fsdp2", "zero3"])
@@ -223,7 +330,8 @@ def test_accelerate_takes_every_profile(sharding: str):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"processes": 3}, "3 processes do not divide batch_size 32"),
+        ({"processes": 3}, "3 processes do not divide batch_size 32; take 2 or 4, or another"),
+        ({"processes": 64}, "64 processes do not divide batch_size 32; take 32, or another"),
         ({"processes": 4, "micro_batch": 3}, "micro_batch 3 does not divide the 8 pairs of each process"),
         ({"processes": 0}, "processes"),
         ({"sharding": "fsdp1"}, "sharding"),
