@@ -158,7 +158,8 @@ def train(
 
     The Hub is the one of HF_ENDPOINT and HF_TOKEN, as for every program of the Hugging Face ecosystem. A base
     or dataset without a revision is taken as it is now, and the revision is printed. Stopped or killed, the
-    same command goes on from its last checkpoint.
+    same command goes on from its last checkpoint. `--set processes=8` trains on 8 GPUs, and
+    `sbatch training/accelerate/slurm.sh backforth train ...` on those of several machines.
 
     For example: `backforth train final --base ns/base@v1 --dataset ns/name-mix@v2 --method lora --set
     steps=600 --set held_out=0.05`

@@ -82,7 +82,7 @@ def published(hub: HubAddress, name: str) -> dict[str, str]:
 
 def programs(folder: Path) -> list[int]:
     """Return the ids of the task programs that work in a folder."""
-    return [pid for pid, line in _processes() if TASK in line and str(folder) in line]
+    return [pid for pid, line in processes() if TASK in line and str(folder) in line]
 
 
 def wait_until(ready: Callable[[], Any], seconds: float = 60) -> Any:
@@ -110,7 +110,8 @@ def _api(hub: HubAddress) -> HfApi:
     return HfApi(endpoint=hub.endpoint, token=hub.token)
 
 
-def _processes() -> Iterator[tuple[int, str]]:
+def processes() -> Iterator[tuple[int, str]]:
+    """Yield the id and command line of every process of this machine."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:

@@ -1,4 +1,4 @@
-"""A real Slurm of one node, in a folder, without root."""
+"""A real Slurm, in a folder, without root; several nodes are this one machine too."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller}
-SlurmdPort={daemon}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
 CredType=cred/none
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -35,9 +34,9 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=sched_interval=1,batch_sched_delay=0
 ReturnToService=2
 KillWait=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory=2000 State=UNKNOWN
-PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=2000\n"
 
 
 def absent() -> list[str]:
@@ -46,26 +45,26 @@ def absent() -> list[str]:
 
 
 @contextmanager
-def slurm(folder: Path) -> Iterator[dict[str, str]]:
-    """Run a cluster and give the environment in which Slurm's commands find it."""
-    for name in ("state", "spool"):
-        (folder / name).mkdir(parents=True)
+def slurm(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
+    """Run a cluster and give the environment in which Slurm's commands find it.
+
+    The first node has this machine's name, which resolves; the others' names do not.
+    """
+    (folder / "state").mkdir(parents=True)
+    host = socket.gethostname().partition(".")[0]
+    names = [host, *(f"{host}-{number}" for number in range(2, nodes + 1))]
+    for name in names:
+        (folder / f"spool-{name}").mkdir()
     config = folder / "slurm.conf"
-    config.write_text(
-        CONFIG.format(
-            host=socket.gethostname().partition(".")[0],
-            controller=_free_port(),
-            daemon=_free_port(),
-            user=getuser(),
-            folder=folder,
-            cpus=os.cpu_count(),
-        )
-    )
+    content = CONFIG.format(host=host, controller=_free_port(), user=getuser(), folder=folder)
+    for name in names:
+        content += NODE.format(name=name, host=host, port=_free_port(), cpus=os.cpu_count())
+    config.write_text(content)
     environment = {"SLURM_CONF": str(config), "PATH": f"{os.environ['PATH']}:/usr/sbin"}
     daemons = []
     try:
-        for name in ("slurmctld", "slurmd"):
-            command = [str(shutil.which(name, path=environment["PATH"])), "-D"]
+        for name, *options in (["slurmctld"], *(["slurmd", "-N", node] for node in names)):
+            command = [str(shutil.which(name, path=environment["PATH"])), "-D", *options]
             daemons.append(
                 subprocess.Popen(
                     command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -93,7 +92,7 @@ def _wait_for_node(environment: dict[str, str], folder: Path) -> None:
     while time.monotonic() < end:
         command = ["sinfo", "--noheader", "--format=%T"]
         state = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout
-        if state.strip() == "idle":
+        if set(state.split()) == {"idle"}:
             return
         time.sleep(0.2)
     logs = [path.read_text()[-1500:] for path in folder.glob("*.log")]
