@@ -42,7 +42,7 @@ def _pictures(facts: ModelFacts) -> Mapping[str, Callable[[], bytes]]:
     """Return how each generated picture is drawn, for those that there is something to show in."""
     found: dict[str, Callable[[], bytes]] = {}
     if len(facts.losses) > 1:
-        found[LOSS] = lambda: plots.loss_curves({facts.node: facts.losses})
+        found[LOSS] = lambda: plots.loss_curve(facts.losses, facts.held_out)
     if lineage := facts.lineage:
         found[LINEAGE] = lambda: drawing(lineage).encode()
     return found

@@ -95,6 +95,17 @@ def reject_reasons(rejects: Mapping[str, int], read: int) -> bytes:
 
 def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     """Return the loss (step, nats a token) of every named training over its steps."""
+    several = sum(bool(points) for points in losses.values()) > 1
+    return _curves(losses, "training loss, nats a token", f"Loss of the training{'s' * several}")
+
+
+def loss_curve(trained: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, float]] = ()) -> bytes:
+    """Return one training's loss (step, nats a token) over its steps, beside that on held-out pairs."""
+    curves = {"pairs trained on": trained, "held-out pairs": held_out}
+    return _curves(curves, "loss, nats a token", "Loss of the training")
+
+
+def _curves(losses: Mapping[str, Sequence[tuple[int, float]]], heading: str, title: str) -> bytes:
     drawn = {name: points for name, points in losses.items() if points}
 
     def draw(figure: Any) -> None:
@@ -105,8 +116,8 @@ def loss_curves(losses: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
             axes.plot(steps, values, label=label(name), marker="." if len(steps) < 40 else "", **look)
         axes.xaxis.set_major_locator(_whole_numbers())
         axes.set_xlabel("optimiser step")
-        axes.set_ylabel("training loss, nats a token")
-        axes.set_title("Loss of the training" if len(drawn) == 1 else "Loss of the trainings")
+        axes.set_ylabel(heading)
+        axes.set_title(title)
         axes.grid(color=GREY, linewidth=0.5)
         if len(drawn) > 1:
             axes.legend(frameon=False)

@@ -30,6 +30,7 @@ PICTURES: dict[str, Callable[[], bytes]] = {
     "lengths": lambda: plots.length_distributions({"rewrite": pair(1, 60, 430)}),
     "rejects": lambda: plots.reject_reasons({"truncated": 12, "no_marks": 3}, 40),
     "losses": lambda: plots.loss_curves({"final": LOSSES}),
+    "loss": lambda: plots.loss_curve(LOSSES, LOSSES[::3]),
 }
 
 
@@ -62,6 +63,7 @@ def test_a_users_own_style_changes_nothing() -> None:
 def test_other_numbers_give_another_picture() -> None:
     assert plots.score_histogram({5: 1}) != plots.score_histogram({5: 2})
     assert plots.loss_curves({"a": LOSSES}) != plots.loss_curves({"a": LOSSES[:9]})
+    assert plots.loss_curve(LOSSES) != plots.loss_curve(LOSSES, LOSSES[::3])
     assert plots.reject_reasons({"x": 1}, 6) != plots.reject_reasons({"y": 1}, 6)
     assert plots.length_distributions({}) != PICTURES["lengths"]()
 
