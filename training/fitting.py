@@ -12,6 +12,7 @@ from training.forecast import Memory, Optimizer, Speed, Workload, memory, speed
 from training.needs import LIGER, installed
 from training.settings import TrainSettings
 from training.shapes import Shape
+from training.throughput import told
 
 ROOM = 0.95  # of the GPU's memory; fragments take the rest
 LARGEST = 16  # pairs (or packs) in a micro-batch that are worth trying
@@ -48,7 +49,7 @@ class Forecast:
         settings, parts = self.settings, self.memory
         many = f"{settings.processes} {self.gpu.name}"
         named = ("weights", "gradients", "optimizer", "activations", "loss", "framework")
-        told = " + ".join(f"{name} {getattr(parts, name) / GIB:.1f}" for name in named)
+        filled = " + ".join(f"{name} {getattr(parts, name) / GIB:.1f}" for name in named)
         verdict = "fits" if self.fits else self._way_out()
         length = (
             f"{self.pair_tokens:.0f} tokens a pair, as in a sample"
@@ -56,14 +57,14 @@ class Forecast:
             else f"{settings.max_length} tokens a pair, the most there can be"
         )
         return [
-            f"{self.shape.parameters / 1e9:.2f} B parameters, {settings.method}, on {many}"
+            f"{_counted(self.shape.parameters)} parameters, {settings.method}, on {many}"
             + (f" ({settings.sharding})" if settings.processes > 1 else ""),
             f"micro-batch {settings.micro_batch}, accumulation {self.accumulation}, "
             f"checkpointing {self._checkpointing()}, "
             f"{settings.batch_size} pairs a step of up to {settings.max_length} tokens each",
-            f"GiB a GPU: {told} = {parts.total / GIB:.1f} of {self.gpu.memory:.1f}: {verdict}",
+            f"GiB a GPU: {filled} = {parts.total / GIB:.1f} of {self.gpu.memory:.1f}: {verdict}",
             f"{self.speed.tokens_per_second:,.0f} tokens/s, MFU {self.speed.mfu:.0%}, "
-            f"{settings.steps} steps in {hours(self.seconds)} at {length}",
+            f"{settings.steps} steps in {told(self.seconds)} at {length}",
             f"Layers are {self._layers()}. Fitted to runs on one H100, within 10 % of each; on other GPUs "
             "and across several it is arithmetic from data sheets.",
         ]
@@ -72,8 +73,8 @@ class Forecast:
         if not self.settings.gradient_checkpointing:
             return "off"
         some = self.settings.checkpointed_layers
-        told = f"of {some} of {self.shape.layers} layers" if some else "on"
-        return told + (" off the GPU" if self.settings.offload_activations else "")
+        how = f"of {some} of {self.shape.layers} layers" if some else "on"
+        return how + (" off the GPU" if self.settings.offload_activations else "")
 
     def _layers(self) -> str:
         if self.settings.compile_layers:
@@ -159,10 +160,8 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
     )
 
 
-def hours(seconds: float) -> str:
-    """Return a time as people say it."""
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
+def _counted(parameters: float) -> str:
+    return f"{parameters / 1e9:.2f} B" if parameters >= 1e8 else f"{parameters / 1e6:.1f} M"
 
 
 def _forecast(settings: TrainSettings, shape: Shape, gpu: Gpu, pair_tokens: float | None) -> Forecast:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hub_tools.errors import RecipeError
-from hub_tools.recipe import HubSection, Recipe
+from hub_tools.recipe import HubSection, Recipe, RecipeFile, parse
+from hub_tools.run.graph import WIRING
+from hub_tools.stages.registry import get_stage
 from training.names import ELSEWHERE
 
 ROLES = ("backward", "forward", "final")
@@ -47,6 +49,7 @@ def training_recipe(
     for key in settings:
         if key in ELSEWHERE:
             raise RecipeError(f"{config or '--set'}: {key} is TRL's word; here it is {ELSEWHERE[key]}")
+    _check(role, settings, "--set" if overrides else str(config or "--method"))
     training = {"reads": {"pairs": dataset, "base": base}, **settings}
     stages = {f"train-{role}": training}
     if role == "final" and settings["method"] != "full" and settings.get("merge") is None:
@@ -81,9 +84,9 @@ def checkpoint_recipe(
         "source": f"{glob.escape(str(staging))}/*",
         "license": license_,
     }
-    return Recipe(
-        Path("command line"), _raw("publish-model", namespace, {"checkpoint": node}) | {"languages": []}
-    )
+    raw = _raw("publish-model", namespace, {"checkpoint": node})
+    work = f"{RecipeFile.model_fields['work'].default}/{name}"  # so that several may be published at once
+    return Recipe(Path("command line"), raw | {"languages": [], "work": work})
 
 
 def _raw(name: str, namespace: str, stages: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +105,12 @@ def _settings(config: Path | None) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RecipeError(f"{config}: settings are a YAML mapping")
     return content
+
+
+def _check(role: str, settings: Mapping[str, Any], where: str) -> None:
+    """Refuse what the training does not take, by the key that was typed and not by that of a recipe."""
+    own = {key: value for key, value in settings.items() if key not in WIRING}
+    parse(get_stage(f"train-{role}", where).config, own, where, "")
 
 
 def _setting(override: str) -> tuple[str, Any]:

@@ -129,9 +129,10 @@ def write_recipe(folder: Path, recipe: dict[str, Any]) -> Path:
 
 
 def backforth(hub: HubAddress, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
+    """Run the command line to its end, with its work beside the Hub's store: tests run side by side."""
     return subprocess.run(
         [sys.executable, "-m", "hub_tools", *arguments],
+        cwd=hub.store.parent,
         env=hub.environment(**more),
         capture_output=True,
         text=True,
