@@ -18,7 +18,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 VARLEN = "varlen"
-GROUPS_IF_ASKED = "enable_gqa" in signature(varlen_attn).parameters  # before torch 2.12 it groups unasked
+GROUPS_IF_ASKED = "enable_gqa" in signature(varlen_attn).parameters  # torch 2.11 does not know it
 
 
 def register() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Unpack
 
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, Task, TaskID
@@ -14,6 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from dataset_cards.escape import visible
+from hub_tools.stages.registry import News
 from training.throughput import told
 
 EVERY = 15.0
@@ -95,24 +97,17 @@ class NodeProgress:
         self._task: TaskID = bars.add_task(node, total=None, state=self._state)
         self._shown = time.monotonic()
 
-    def __call__(
-        self,
-        done: int = 0,
-        *,
-        rejected: int = 0,
-        total: int | None = None,
-        note: str = "",
-        left: float | None = None,
-        line: str = "",
-    ) -> None:
-        """Add `done` and `rejected` rows; see `Tick`."""
+    def __call__(self, done: int = 0, **news: Unpack[News]) -> None:
+        """Add `done` rows, and show the news."""
         state = self._state
         state.done += done
-        state.rejected += rejected
-        state.total = total if total is not None else state.total
-        state.note = note or state.note
-        state.left = left if left is not None else state.left
-        if line:
+        state.rejected += news.get("rejected", 0)
+        state.note = news.get("note") or state.note
+        if (total := news.get("total")) is not None:
+            state.total = total
+        if (left := news.get("left")) is not None:
+            state.left = left
+        if line := news.get("line"):
             self._print(visible(line))
         if not self._console.is_terminal and (
             (done and state.done == state.total) or time.monotonic() - self._shown >= EVERY

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypedDict, TypeVar, Unpack
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -110,35 +110,29 @@ class Ask(Generic[In, Out]):
     note: Callable[[Iterable[Out]], str] | None = None
 
 
+class News(TypedDict, total=False):
+    """What there is to tell beside rows that are done.
+
+    `rejected` rows are added; `total` is set once it is known; `note` is shown beside the count until the
+    next one; `left` is the seconds to come, where the stage knows better than the rows tell; `line` is
+    printed and stays.
+    """
+
+    rejected: int
+    total: int | None
+    note: str
+    left: float | None
+    line: str
+
+
 class Tick(Protocol):
     """Tells the progress display what was done."""
 
-    def __call__(
-        self,
-        done: int = 0,
-        *,
-        rejected: int = 0,
-        total: int | None = None,
-        note: str = "",
-        left: float | None = None,
-        line: str = "",
-    ) -> None:
-        """Add `done` and `rejected` rows; set the total once it is known.
-
-        `note` is shown beside the count until the next one; `left` is the seconds to come, where the stage
-        knows better than the rows tell; `line` is printed and stays.
-        """
+    def __call__(self, done: int = 0, **news: Unpack[News]) -> None:
+        """Add `done` rows, and take the news."""
 
 
-def silent(
-    done: int = 0,
-    *,
-    rejected: int = 0,
-    total: int | None = None,
-    note: str = "",
-    left: float | None = None,
-    line: str = "",
-) -> None:
+def silent(done: int = 0, **news: Unpack[News]) -> None:
     """Stand in for a progress display where nobody watches."""
 
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from getpass import getuser
 from pathlib import Path
 
+import pytest
+
 NEEDED = ("slurmctld", "slurmd", "sbatch", "squeue", "srun", "scancel")
 CONFIG = """\
 ClusterName=test
@@ -50,6 +52,10 @@ def slurm(folder: Path, nodes: int = 1) -> Iterator[dict[str, str]]:
 
     The first node has this machine's name, which resolves; the others' names do not.
     """
+    if missing := absent():
+        pytest.fail(
+            f'{", ".join(missing)} not found: apt-get install slurm-wlm, or leave these out: -m "not slurm"'
+        )
     (folder / "state").mkdir(parents=True)
     host = socket.gethostname().partition(".")[0]
     names = [host, *(f"{host}-{number}" for number in range(2, nodes + 1))]

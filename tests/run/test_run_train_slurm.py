@@ -13,7 +13,7 @@ from executor_support import kill, processes, wait_until
 from huggingface_hub import snapshot_download
 from run_support import BASE, ROOT, HubAddress, backforth, trees, write_lines, write_recipe
 from safetensors.torch import load_file
-from slurm_support import absent, queued, slurm
+from slurm_support import queued, slurm
 
 SCRIPT = ROOT / "training" / "accelerate" / "slurm.sh"
 OTHERS = ("--ntasks-per-node=2", "--cpus-per-task=1", "--gpus-per-node=0", "--oversubscribe")
@@ -23,10 +23,6 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(280)]
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    if missing := absent():
-        pytest.fail(
-            f'{", ".join(missing)} not found: apt-get install slurm-wlm, or leave these out: -m "not slurm"'
-        )
     with slurm(tmp_path_factory.mktemp("slurm"), nodes=2) as environment:
         yield environment
 

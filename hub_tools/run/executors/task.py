@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from hub_tools.columns import read_rows
 from hub_tools.endpoints.server.parent import exit_with_parent
@@ -36,7 +36,7 @@ from hub_tools.run.executors.job import (
 from hub_tools.run.generation.generate import Generator
 from hub_tools.run.generation.journal import Journal
 from hub_tools.run.publishing.parquet import ShardWriter
-from hub_tools.stages.registry import get_stage
+from hub_tools.stages.registry import News, get_stage
 
 FAILED = 3
 SAVED_EVERY = 300.0  # seconds between two copies of a journal that does not lie in a file system
@@ -78,19 +78,10 @@ class Told:
         self._told = time.monotonic()
         self._done = self._rejected = 0
 
-    def __call__(
-        self,
-        done: int = 0,
-        *,
-        rejected: int = 0,
-        total: int | None = None,
-        note: str = "",
-        left: float | None = None,
-        line: str = "",
-    ) -> None:
+    def __call__(self, done: int = 0, **news: Unpack[News]) -> None:
         """Add `done` and `rejected` rows, and tell of them now and then."""
         self._done += done
-        self._rejected += rejected
+        self._rejected += news.get("rejected", 0)
         if time.monotonic() - self._told >= self._every:
             self._told = time.monotonic()
             self._folder.write(progress_name(self._rank), json.dumps([self._done, self._rejected]).encode())
