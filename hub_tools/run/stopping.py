@@ -13,12 +13,6 @@ from hub_tools.errors import Stopped
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
-class Terminated(KeyboardInterrupt):
-    """One of ENDINGS came: it ends what runs the way that Ctrl-C does."""
-
-    number = signal.SIGTERM
-
-
 @contextmanager
 def stoppable(where: Callable[[], str]) -> Iterator[None]:
     """Run the block until a signal stops it; `where` names what ran then.
@@ -26,28 +20,28 @@ def stoppable(where: Callable[[], str]) -> Iterator[None]:
     Raises:
         Stopped: Ctrl-C or one of ENDINGS came.
     """
+    came = [signal.SIGINT]
     try:
-        with _terminated():
+        with _as_ctrl_c(came):
             yield
     except KeyboardInterrupt as stop:
         kept = str(stop) or "what is finished stays"
-        number = stop.number if isinstance(stop, Terminated) else signal.SIGINT
-        raise Stopped(f"{where()}: {kept}; run the same command again to go on", 128 + number) from None
+        raise Stopped(f"{where()}: {kept}; run the same command again to go on", 128 + came[-1]) from None
 
 
 @contextmanager
-def _terminated() -> Iterator[None]:
-    """Raise Terminated in the block at one of ENDINGS, unless it is handled or ignored already; without
-    effect in another thread than the main one.
+def _as_ctrl_c(came: list[signal.Signals]) -> Iterator[None]:
+    """Let one of ENDINGS, which is put into `came`, end the block as Ctrl-C does, which asyncio handles;
+    without effect where it is handled or ignored already, and in another thread than the main one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def end(number: int, _: Any) -> None:
-        stop = Terminated()
-        stop.number = signal.Signals(number)
-        raise stop
+    def end(number: int, frame: Any) -> None:
+        came.append(signal.Signals(number))
+        interrupt = signal.getsignal(signal.SIGINT)
+        (interrupt if callable(interrupt) else signal.default_int_handler)(signal.SIGINT, frame)
 
     free = [number for number in ENDINGS if signal.getsignal(number) == signal.SIG_DFL]
     for number in free:
