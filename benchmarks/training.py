@@ -77,6 +77,7 @@ SECTIONS = {
     "cpu-lora": Case("small", {"method": "lora"}, gpu=False, length=192, batch=8),
     "cpu-qlora": Case("small", {"method": "qlora"}, gpu=False, length=192, batch=8),
     "full": Case("7B", BFLOAT16, wanted=14_500),
+    "full-dropout": Case("7B", BFLOAT16 | {"attention_dropout": 0.1}),  # the paper's, pair by pair
     "full-float8": Case("7B", BFLOAT16 | {"float8": True}, wanted=17_500),
     "full-packed": Case("7B", BFLOAT16 | {"packing": True}, like="full"),
     "qlora": Case("7B", QLORA, wanted=16_000),
@@ -122,8 +123,8 @@ def settings_of(
     case: Case, shape: Shape, gpu: Gpu | None, steps: int, changes: dict[str, Any]
 ) -> TrainSettings:
     settings = TrainSettings(
-        **(case.settings | changes), steps=LONG, batch_size=case.batch, max_length=case.length,
-        attention_dropout=0.0, save_steps=10**6,
+        **({"attention_dropout": 0.0} | case.settings | changes), steps=LONG, batch_size=case.batch,
+        max_length=case.length, save_steps=10**6, save_minutes=10**6,
     )  # fmt: skip
     chosen = choose(settings, shape, gpu) if gpu else settings
     return chosen.resolve("cuda" if gpu else "cpu").model_copy(update={"steps": steps})

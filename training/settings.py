@@ -14,7 +14,9 @@ from training.names import ELSEWHERE
 
 Method = Literal["full", "lora", "qlora"]
 Sharding = Literal["ddp", "fsdp2", "zero3"]
-Attention = Literal["sdpa", "varlen", "eager", "flash_attention_2", "flash_attention_3"]
+Attention = Literal["sdpa", "varlen", "eager", "flash_attention_2", "flash_attention_3", "flash_attention_4"]
+PADDED = ("sdpa", "eager")  # attention that needs rows of one length, unless they are packed
+WITHOUT_DROPOUT = ("flash_attention_3", "flash_attention_4")  # they leave it out and say nothing
 
 # Adapters start at zero and need far larger steps than weights that were pretrained.
 LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
@@ -85,7 +87,8 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     attention: Attention | None = Field(
         None,
         description="How attention is computed; None takes varlen, which leaves padding out, on a GPU or for "
-        "packing, else sdpa. The flash ways need a GPU and a package; varlen needs neither.",
+        "packing, else sdpa. The flash ways need a GPU and a package (flash_attention_4: flash-attn-4, for "
+        "Hopper and newer), and 3 and 4 have no attention_dropout; varlen needs neither.",
     )
     packing: bool = Field(
         False,
@@ -131,6 +134,12 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     )
     save_steps: int = Field(
         100, ge=1, description="Steps between checkpoints; a killed training goes on from the last."
+    )
+    save_minutes: float = Field(
+        30.0,
+        gt=0,
+        exclude=True,
+        description="Minutes after which a checkpoint is written, however few the steps; in no fingerprint.",
     )
     held_out: float = Field(
         0.0,
@@ -219,6 +228,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"float8 is on, but method {self.method} trains adapters; it is for full alone")
         if self.sharding == "zero3" and self.method != "full":
             raise ValueError(f"sharding zero3 is for method full; take fsdp2 or ddp for {self.method}")
+        if self.attention in WITHOUT_DROPOUT and self.attention_dropout:
+            raise ValueError(
+                f"attention {self.attention} has no dropout, but attention_dropout is "
+                f"{self.attention_dropout:g}; set that to 0, or take another attention"
+            )
         if self.checkpointed_layers and self.gradient_checkpointing is False:
             raise ValueError("checkpointed_layers is set, but gradient_checkpointing is off")
         share = self.batch_size // self.processes
@@ -237,6 +251,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         if self.keep_steps and not self.held_out and self.publish_step is None:
             raise ValueError("keep_steps needs held_out pairs to choose by, or publish_step")
         return self
+
+    @property
+    def padding_free(self) -> bool:
+        """Whether the pairs of a micro-batch lie one after the other in one row; `attention` is resolved."""
+        return self.packing or self.attention not in PADDED
 
     def candidates(self) -> list[int]:
         """Return the steps of which one is published, the last step among them."""

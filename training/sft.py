@@ -93,7 +93,9 @@ def _left_at(job: Job) -> str:
     newest = checkpoints.newest(job.checkpoints)
     if newest is None:
         first = min(job.settings.candidates()[0], job.settings.save_steps)
-        return f"no checkpoint yet, the first is due at step {first}"
+        return (
+            f"no checkpoint yet, the first is due at step {first} or after {job.settings.save_minutes:g} min"
+        )
     return f"the checkpoint of step {checkpoints.step_of(newest)} stays"
 
 

@@ -57,7 +57,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
         max_grad_norm=settings.max_grad_norm,
         **_optimizer(settings),
         max_length=None,  # encode_pairs has cut already
-        padding_free=settings.packing or settings.attention == "varlen",
+        padding_free=settings.padding_free,
         pad_to_multiple_of=FLOAT8_SIZE if settings.float8 else None,
         gradient_checkpointing=settings.gradient_checkpointing,
         activation_offloading=bool(settings.offload_activations) and not on_cpu,

@@ -63,10 +63,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
     def __init__(self, run: Run) -> None:
         self.run = run
         self.began = 0.0
+        self.saved = time.monotonic()
         self.random: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **found: Any) -> None:
-        """Let the other layers keep their activations, where some compute theirs again."""
+        """Start the clock of checkpoints; let the layers keep their activations that are not to compute them
+        again, where others are.
+        """
+        self.saved = time.monotonic()
         if self.run.settings.checkpointed_layers:
             checkpoint_only(found["model"], self.run.settings.checkpointed_layers)
 
@@ -78,6 +82,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         """Ask for what is due after this step."""
         settings = self.run.settings
         control.should_evaluate = settings.evaluates(state.global_step)
+        overdue = time.monotonic() - self.saved >= 60 * settings.save_minutes
+        control.should_save |= _in_any_process(overdue, args.device)
         control.should_save |= state.global_step in settings.candidates()
         if control.should_evaluate:
             self.random = _random_state()
@@ -129,6 +135,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             written = checkpoints.at_step(folder, state.global_step)
             checkpoints.mark_complete(written, self.run.seconds, checkpoints.split_of(settings))
             checkpoints.thin_out(folder, settings.candidates())
+        self.saved = time.monotonic()
 
 
 def _event(run: Run, step: int, total: int, loss: float, took: float) -> StepEvent:
@@ -170,6 +177,18 @@ def _wait_for_all() -> None:
 
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+def _in_any_process(it_is: bool, device: Any) -> bool:
+    """Return whether it is so in one process at least: all write a checkpoint, or none."""
+    import torch
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return it_is
+    count = torch.tensor(int(it_is), device=device)
+    dist.all_reduce(count)
+    return bool(count.item())
 
 
 def _lost(name: str, value: float, step: int, run: Run) -> str:

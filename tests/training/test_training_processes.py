@@ -68,7 +68,7 @@ def assert_same(two: Trained, one: Trained) -> None:
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(base: Base, tmp_path: Path):
     events, notes = [], []
-    settings = together(**WATCHED)
+    settings = together(**WATCHED, save_steps=100, save_minutes=1e-9)
     two = train(
         settings, make_pairs(12), base, tmp_path / "two", events.append, on_note=notes.append, threads=1
     )
@@ -77,6 +77,7 @@ def test_two_processes_train_what_one_trains(base: Base, tmp_path: Path):
     assert [(event.step, event.loss) for event in events] == two.losses
     told = [note for note in notes if "held-out" in note]
     assert told == [f"step {step}: held-out loss {loss:.3f}" for step, loss in two.held_out]
+    assert (tmp_path / "two" / "checkpoints" / "checkpoint-3").exists()
 
 
 @pytest.mark.slow

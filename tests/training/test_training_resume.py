@@ -114,6 +114,27 @@ def test_merging_and_saving_more_often_reuse_the_checkpoints(base: Base, work: P
     assert merged.kind == "merged"
 
 
+def test_slow_steps_are_saved_by_the_clock(base: Base, work: Path):
+    def stop_at_three(event) -> None:
+        if event.step == 3:
+            raise KeyboardInterrupt
+
+    seldom = quick(save_steps=100, save_minutes=1e-9)
+    with pytest.raises(KeyboardInterrupt, match="the checkpoint of step 2 stays"):
+        train(seldom, make_pairs(12), base, work, stop_at_three)
+    events = []
+    train(seldom, make_pairs(12), base, work, events.append)
+    assert [event.step for event in events] == [3, 4]
+
+
+def test_a_training_stopped_before_its_first_checkpoint_says_when_that_is_due(base: Base, work: Path):
+    def stop(event) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="the first is due at step 4 or after 30 min"):
+        train(quick(save_steps=100), make_pairs(12), base, work, stop)
+
+
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 

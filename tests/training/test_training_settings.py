@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
 
 from training.errors import TrainingError
-from training.settings import TrainSettings, load_settings
+from training.settings import Attention, TrainSettings, load_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
 
@@ -65,6 +66,15 @@ def test_the_micro_batch_that_is_picked_divides_the_batch():
     assert TrainSettings(batch_size=9, packing=True).resolve("cuda").micro_batch == 1
 
 
+def test_pairs_are_padded_only_where_attention_asks_for_it():
+    free = {
+        way: TrainSettings(attention=way, attention_dropout=0.0).resolve("cuda").padding_free
+        for way in get_args(Attention)
+    }
+    assert {way for way, is_free in free.items() if not is_free} == {"sdpa", "eager"}
+    assert TrainSettings(attention="sdpa", packing=True).resolve("cuda").padding_free
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -77,6 +87,7 @@ def test_the_micro_batch_that_is_picked_divides_the_batch():
         ({"lora_targets": []}, "lora_targets"),
         ({"warmup": 10}, "warmup"),
         ({"chat_template": "{% for m in messages %}"}, "line 1 is no Jinja"),
+        ({"attention": "flash_attention_3"}, "flash_attention_3 has no dropout"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(change: dict[str, object], word: str):

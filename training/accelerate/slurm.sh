@@ -7,7 +7,8 @@
 # recipe's `work`, is where checkpoints go. make takes all GPUs of the job (GPUS= says otherwise); a recipe's
 # training names them itself, such as `processes: 32` and `sharding: fsdp2`.
 # The command runs once, on the first machine. It fetches, starts accelerate on every machine with srun, and
-# publishes at the end. Cancelled, requeued, or out of time, the same line goes on from the last checkpoint.
+# publishes at the end. Cancelled, requeued, or out of time, the same line goes on from the last checkpoint,
+# which is at most `save_minutes` old, half an hour.
 # What is set here is what sbatch takes unless the command line says otherwise: --partition, --time, --account.
 #SBATCH --job-name=backforth
 #SBATCH --nodes=2
