@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.cores import on_all_cores
 from training.errors import TrainingError
 from training.turns import encode_answer, encode_chat, named
 from training.views import Pair
@@ -36,7 +37,7 @@ class Encoded:
         return sum(example.truncated for example in self.examples)
 
 
-def encode_pairs(tokenizer: Any, pairs: Iterable[Pair], max_length: int) -> Encoded:
+def encode_pairs(tokenizer: Any, pairs: Sequence[Pair], max_length: int) -> Encoded:
     """Encode every pair with the tokenizer's chat template, at most `max_length` tokens each.
 
     Raises TrainingError for a tokenizer, a template or a pair that makes no chat to train on.
@@ -47,14 +48,17 @@ def encode_pairs(tokenizer: Any, pairs: Iterable[Pair], max_length: int) -> Enco
         )
     if tokenizer.eos_token_id is None:
         raise TrainingError("the base's tokenizer has no end-of-sequence token, so no answer would ever end")
-    examples, dropped = [], []
-    for pair in pairs:
+
+    def outcome(pair: Pair) -> Example | str:
         if not "".join(message["content"] for message in pair.completion).strip():
-            dropped.append((pair.id, "empty_completion"))
-        elif example := encode_pair(tokenizer, pair, max_length):
-            examples.append(example)
-        else:
-            dropped.append((pair.id, "prompt_too_long"))
+            return "empty_completion"
+        return encode_pair(tokenizer, pair, max_length) or "prompt_too_long"
+
+    outcomes = on_all_cores(outcome, pairs)
+    examples = [found for found in outcomes if isinstance(found, Example)]
+    dropped = [
+        (pair.id, found) for pair, found in zip(pairs, outcomes, strict=True) if isinstance(found, str)
+    ]
     return Encoded(examples, dropped)
 
 

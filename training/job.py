@@ -13,7 +13,10 @@ from training.publish import Base
 from training.settings import TrainSettings
 from training.views import Pair
 
-LIBRARIES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel")
+LIBRARIES = (
+    *("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "torchao", "liger-kernel"),
+    *("flash-attn", "flash-attn-3", "flash-attn-4"),
+)
 
 
 @dataclass(frozen=True, slots=True)

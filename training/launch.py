@@ -40,6 +40,7 @@ def launch(job: Job, watcher: Watcher) -> Trained:
     folder = job.work / "job"
     write(job, folder)
     failures = []
+    watcher.on_phase(f"starting {job.settings.processes} processes")
     with (folder / LOG).open("wb") as log, _started(command(job.settings, folder), log) as process:
         assert process.stdout
         for line in process.stdout:

@@ -71,7 +71,6 @@ def train(
         )
     while True:
         try:
-            on_phase(f"loading {base.repo}")
             return _written(attempt(job, watcher), job, watcher)
         except OutOfMemory as error:
             job = _smaller(job, str(error))
@@ -152,7 +151,9 @@ def fit(job: Job, watcher: Watcher) -> Trained:
     with quiet(), torch_threads(job.threads), plainly_on_cpu(bool(job.settings.compile_layers)):
         tokenizer = methods.load_tokenizer(job.base.path, job.settings)
         pairs, held_out = split(job.pairs, job.settings.held_out)
+        watcher.on_phase(f"encoding {len(pairs):,} pairs")
         encoded = _encode(tokenizer, pairs, job.settings)
+        watcher.on_phase(f"loading {job.base.repo}")
         with explained(job.checkpoints):
             trained, main = _fit(job, watcher, tokenizer, encoded, held_out)
         if main:
