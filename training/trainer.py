@@ -44,7 +44,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
     """Return TRL's form of the settings; making it connects the processes of a training that has several."""
     settings = run.settings
     on_cpu = methods.device() == "cpu"
-    return SFTConfig(
+    arguments = SFTConfig(
         output_dir=str(run.folder),
         max_steps=settings.steps,
         per_device_train_batch_size=1 if settings.packing else settings.micro_batch,
@@ -76,6 +76,8 @@ def trainer_arguments(run: Run) -> SFTConfig:
         project="backforth",
         run_name=run.folder.parent.name,  # else a tracker invents one
     )
+    arguments._n_gpu = min(1, arguments.n_gpu)  # a process has one; TRL refuses to take all that it sees
+    return arguments
 
 
 def _optimizer(settings: TrainSettings) -> dict[str, Any]:

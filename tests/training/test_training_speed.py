@@ -194,3 +194,15 @@ def test_processes_get_every_setting_those_in_no_fingerprint_too(base: Base, tmp
     settings = quick("full", processes=2, sharding="fsdp2", tracker="trackio", gpu_memory=12.0)
     launch.write(Job(settings, make_pairs(2), base, tmp_path / "work"), tmp_path / "job")
     assert launch.read(tmp_path / "job", 2).settings == settings
+
+
+def test_one_process_takes_one_gpu_of_several(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from training.trainer import trainer_arguments
+    from training.watch import Run
+
+    monkeypatch.setattr(methods, "device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr("transformers.training_args.is_torch_bf16_gpu_available", lambda: True)
+    settings = quick("lora").resolve("cuda")
+    run = Run(settings, [], lay_out([8] * 4, settings), tmp_path)
+    assert trainer_arguments(run).n_gpu == 1  # TRL refuses more: they would be one model's, by DataParallel
