@@ -9,6 +9,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from training import methods
+from training.chance import RoundAlike
 from training.compiled import FLOAT8_SIZE, compile_layers, to_float8
 from training.encode import Example
 from training.needs import LIGER, installed
@@ -27,7 +28,7 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
         eval_dataset=_dataset(run, [[index] for index in range(len(run.held_out))], run.held_out),
         processing_class=tokenizer,
         peft_config=methods.adapter(run.settings, model),
-        callbacks=[Watch(run)],
+        callbacks=[Watch(run), *([RoundAlike()] if methods.rounds_by_chance(run.settings) else [])],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: (

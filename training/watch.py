@@ -12,6 +12,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from training import checkpoints
+from training.chance import random_state, set_random_state
 from training.compiled import checkpoint_only
 from training.encode import Example
 from training.errors import TrainingError
@@ -86,7 +87,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         control.should_save |= _in_any_process(overdue, args.device)
         control.should_save |= state.global_step in settings.candidates()
         if control.should_evaluate:
-            self.random = _random_state()
+            self.random = random_state()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         """Take the step's loss; evaluations and the end of the training are logged without one."""
@@ -120,7 +121,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         if self.run.sampler:
             answers = self.run.sampler.answers(found["model"])
             state.log_history.append({"step": step, "samples": answers})
-        _set_random_state(self.random)  # so that evaluations leave the training as it would be without them
+        set_random_state(self.random)  # so that evaluations leave the training as it would be without them
         if self.run.main:
             self.run.meter.add_evaluation(time.perf_counter() - self.began)
             for note in [f"step {step}: held-out loss {loss:.3f}", *_told_samples(self.run, step, answers)]:
@@ -157,19 +158,6 @@ def _told_samples(run: Run, step: int, answers: dict[str, str]) -> list[str]:
 def _parameters(model: Any) -> dict[str, int]:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return {"all": int(model.num_parameters()), "trained": trained}
-
-
-def _random_state() -> tuple[Any, list[Any]]:
-    import torch
-
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all()
-
-
-def _set_random_state(state: tuple[Any, list[Any]]) -> None:
-    import torch
-
-    torch.set_rng_state(state[0])
-    torch.cuda.set_rng_state_all(state[1])
 
 
 def _wait_for_all() -> None:

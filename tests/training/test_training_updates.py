@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 from training_samples import make_pairs, quick
 
 from training import needs, trainer
+from training.chance import RoundAlike
 from training.errors import TrainingError
 from training.publish import Base
 from training.sft import train
@@ -71,3 +73,32 @@ def test_bfloat16_weights_without_their_optimizer_are_refused(
         TrainingError, match="weights is bfloat16, which needs a package: pip install torchao"
     ):
         train(quick("full", weights="bfloat16"), make_pairs(12), base, work)
+
+
+def test_processes_round_alike_however_much_their_dropout_has_drawn():
+    rounded = []
+    for drawn in (3, 1000):
+        torch.manual_seed(0)
+        torch.rand(drawn)
+        rounding, step = RoundAlike(), (SimpleNamespace(seed=7), SimpleNamespace(global_step=5), None)
+        expected = torch.get_rng_state()
+        rounding.on_pre_optimizer_step(*step)
+        rounded.append(torch.rand(4))
+        rounding.on_optimizer_step(*step)
+        assert torch.equal(torch.get_rng_state(), expected)
+    assert torch.equal(*rounded)
+
+
+def test_weights_that_are_rounded_do_not_follow_dropout(base: Base, tmp_path: Path):
+    drawn: list[int] = []
+
+    def draw(event: object) -> None:
+        torch.rand(drawn[-1])
+
+    settings = quick("full", weights="bfloat16", **STILL)
+    trained = []
+    for count in (1, 1000):
+        drawn.append(count)
+        trained.append(train(settings, make_pairs(12), base, tmp_path / str(count), draw))
+    one, other = (load_file(done.folder / "model.safetensors") for done in trained)
+    assert all(torch.equal(one[name], other[name]) for name in one)
