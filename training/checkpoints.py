@@ -187,7 +187,7 @@ def split_of(settings: TrainSettings) -> str:
 
     DeepSpeed writes one file for each process; the others' checkpoints do for any number of processes.
     """
-    if settings.processes == 1 or settings.sharding == "ddp":
+    if not settings.split:
         return WHOLE
     return "fsdp2" if settings.sharding == "fsdp2" else f"zero3 over {settings.processes} processes"
 

@@ -76,7 +76,7 @@ def trl_settings(
 
 
 def _model(settings: TrainSettings, base: tuple[str, str], device: str) -> dict[str, Any]:
-    in_float32 = device == "cpu" or (settings.method == "full" and settings.weights == "float32")
+    in_float32 = device == "cpu" or (settings.method == "full" and not settings.rounds_by_chance)
     found: dict[str, Any] = {
         "model_name_or_path": base[0],
         "model_revision": base[1],
@@ -129,7 +129,7 @@ def _optimizer(settings: TrainSettings) -> dict[str, Any]:
         "max_grad_norm": settings.max_grad_norm,
         "optim": "adamw_torch_fused",
     }
-    if settings.method == "full" and settings.weights == "bfloat16":
+    if settings.rounds_by_chance:
         found |= {"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=True"}
     return found
 

@@ -107,8 +107,8 @@ def choose(
         return _fastest(settings, shape, gpu, pair_tokens).settings
     compiled, plain = (settings.model_copy(update={"compile_layers": on}) for on in (True, False))
     found = _fastest(compiled, shape, gpu, pair_tokens)
-    whole = settings.processes == 1 or settings.sharding == "ddp"  # split layers gather weights as they go
-    if whole and (settings.float8 or found.seconds > WORTH_COMPILING):
+    worth_it = settings.float8 or found.seconds > WORTH_COMPILING
+    if worth_it and not settings.split:  # split layers gather weights as they go
         return found.settings
     return _fastest(plain, shape, gpu, pair_tokens).settings
 
@@ -133,7 +133,7 @@ def workload(settings: TrainSettings, shape: Shape, pair_tokens: float | None = 
     """
     assert settings.micro_batch is not None
     length = min(pair_tokens or settings.max_length, settings.max_length)
-    in_bfloat16 = settings.method == "full" and settings.weights == "bfloat16"
+    in_bfloat16 = settings.rounds_by_chance
     optimizer: Optimizer = "adamw_torch_8bit" if in_bfloat16 else "adamw"
     adapters = dropped = 0
     if settings.method != "full":
@@ -194,7 +194,7 @@ def _checkpointings(settings: TrainSettings, layers: int) -> list[tuple[bool, in
         return [(on is not False, some, bool(away))]
     shares = {round(share * layers) for share in SHARES} - {0, layers}
     found = [(False, None, False), *((True, share, False) for share in sorted(shares)), (True, None, False)]
-    if away or (away is None and (settings.processes == 1 or settings.sharding == "ddp")):
+    if away or (away is None and not settings.split):
         found.append((True, None, True))
     return found if not away else found[-1:]
 

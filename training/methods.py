@@ -32,11 +32,6 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def rounds_by_chance(settings: TrainSettings) -> bool:
-    """Return whether the trained weights are bfloat16, whose updates arrive only if rounded by chance."""
-    return settings.method == "full" and settings.weights == "bfloat16"
-
-
 def load_base(path: Path, settings: TrainSettings) -> Any:
     """Load the base for training: 4-bit for qlora, for full as `weights` says, else what computes best.
 
@@ -51,7 +46,7 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
     compute = torch.bfloat16 if on_gpu else torch.float32
     options: dict[str, Any] = {"dtype": compute}
     if settings.method == "full":
-        options["dtype"] = torch.bfloat16 if rounds_by_chance(settings) else torch.float32
+        options["dtype"] = torch.bfloat16 if settings.rounds_by_chance else torch.float32
     if settings.method == "qlora":
         options["quantization_config"] = four_bit(compute)
         options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))} if on_gpu else None

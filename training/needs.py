@@ -22,7 +22,7 @@ def check_needs(settings: TrainSettings) -> None:
     Raises:
         TrainingError: one line names the setting and the way out.
     """
-    if methods.rounds_by_chance(settings):
+    if settings.rounds_by_chance:
         _check_package("torchao", "weights is bfloat16")
     if settings.float8:
         _check_package("torchao", "float8 is on")

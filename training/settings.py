@@ -60,7 +60,8 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     weights: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="What full trains: float32 weights, or bfloat16 ones with stochastic rounding and 8-bit "
-        "AdamW (torchao), which takes a third of the memory; unused by the others.",
+        "AdamW (torchao), which takes a third of the memory; weights that `sharding` splits are float32. "
+        "Unused by the others.",
     )
     scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="How the learning rate goes on after the warm-up."
@@ -257,6 +258,19 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         """Whether the pairs of a micro-batch lie one after the other in one row; `attention` is resolved."""
         return self.packing or self.attention not in PADDED
 
+    @property
+    def split(self) -> bool:
+        """Whether each of several processes holds a part of the weights, and not all of them."""
+        return self.processes > 1 and self.sharding != "ddp"
+
+    @property
+    def rounds_by_chance(self) -> bool:
+        """Whether the trained weights are bfloat16, whose updates arrive only if rounded by chance.
+
+        Split ones are float32: accelerate makes them so, and cannot go on from 8-bit states that are split.
+        """
+        return self.method == "full" and self.weights == "bfloat16" and not self.split
+
     def candidates(self) -> list[int]:
         """Return the steps of which one is published, the last step among them."""
         return sorted({*self.keep_steps, self.steps})
@@ -273,6 +287,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         divisor = max(size for size in range(1, largest + 1) if share % size == 0)
         filled = {
             "learning_rate": self.learning_rate or LEARNING_RATES[self.method],
+            "weights": "bfloat16" if self.rounds_by_chance else "float32",
             "micro_batch": self.micro_batch or (1 if self.packing else divisor),
             "attention": self.attention or ("varlen" if device == "cuda" or self.packing else "sdpa"),
             "gradient_checkpointing": device == "cuda" or bool(self.checkpointed_layers)

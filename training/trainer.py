@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from datasets import Dataset
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
@@ -15,6 +17,10 @@ from training.encode import Example
 from training.needs import LIGER, installed
 from training.settings import TrainSettings
 from training.watch import Run, Watch
+
+WAIT = 4 * 3600  # seconds that processes wait for the one that writes and digests a checkpoint
+# Split gradients stay split: else each GPU would hold the sum over the micro-batches of all of them.
+SUMMED_AT_ONCE = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
 
 
 def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | None = None) -> SFTTrainer:
@@ -28,7 +34,7 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
         eval_dataset=_dataset(run, [[index] for index in range(len(run.held_out))], run.held_out),
         processing_class=tokenizer,
         peft_config=methods.adapter(run.settings, model),
-        callbacks=[Watch(run), *([RoundAlike()] if methods.rounds_by_chance(run.settings) else [])],
+        callbacks=[Watch(run), *([RoundAlike()] if run.settings.rounds_by_chance else [])],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: (
@@ -38,7 +44,18 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
         methods.float32_adapters(trainer.model)
     if run.settings.compile_layers:
         compile_layers(trainer)
+    if run.settings.split:
+        sum_exactly(trainer.accelerator.state.fsdp_plugin)
     return trainer
+
+
+def sum_exactly(plugin: Any) -> None:
+    """Let the gradients of weights that FSDP splits be summed in float32, as those of whole ones are, and
+    leave outputs as they are: accelerate's own policy rounds the log-probabilities to bfloat16.
+    """
+    if plugin is not None and plugin.mixed_precision_policy is not None:
+        exact = {"reduce_dtype": torch.float32, "output_dtype": None}
+        plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, **exact)
 
 
 def trainer_arguments(run: Run) -> SFTConfig:
@@ -64,6 +81,8 @@ def trainer_arguments(run: Run) -> SFTConfig:
         activation_offloading=bool(settings.offload_activations) and not on_cpu,
         use_liger_kernel=not on_cpu and installed(LIGER) and not settings.compile_layers,
         ddp_find_unused_parameters=False,
+        ddp_timeout=WAIT,
+        accelerator_config=SUMMED_AT_ONCE if settings.split else None,
         use_cpu=on_cpu,
         bf16=not on_cpu,
         seed=settings.seed,
@@ -82,7 +101,7 @@ def trainer_arguments(run: Run) -> SFTConfig:
 
 
 def _optimizer(settings: TrainSettings) -> dict[str, Any]:
-    if not methods.rounds_by_chance(settings):
+    if not settings.rounds_by_chance:
         return {"optim": "adamw_torch_fused"}
     return {"optim": "adamw_torch_8bit", "optim_args": "bf16_stochastic_round=True"}
 

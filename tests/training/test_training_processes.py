@@ -18,9 +18,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from training_samples import make_pairs
 
-from training import checkpoints, launch, methods, sft, slurm, worker
+from training import checkpoints, launch, methods, needs, sft, slurm, worker
 from training.errors import TrainingError
 from training.events import StepEvent, Watcher
+from training.layout import lay_out
 from training.publish import Base
 from training.settings import TrainSettings
 from training.sft import Job, Trained, fit, train
@@ -86,7 +87,7 @@ def test_a_model_split_by_fsdp2_trains_as_a_whole_one(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ):
     change_worker(monkeypatch, "split")
-    settings = together(**WATCHED, method=method, sharding="fsdp2")
+    settings = together(**WATCHED, method=method, sharding="fsdp2", weights="bfloat16")
     if method == "qlora":  # and goes on where one of its processes was killed
         with pytest.raises(TrainingError, match=r"process 1 on \S+ was ended by SIGKILL") as caught:
             train(settings, make_pairs(12), base, tmp_path / "two", kill_one_at_three(tmp_path), threads=1)
@@ -95,8 +96,8 @@ def test_a_model_split_by_fsdp2_trains_as_a_whole_one(
     two = train(settings, make_pairs(12), base, tmp_path / "two", events.append, threads=1)
     assert [event.step for event in events] == {"full": [1, 2, 3, 4], "qlora": [3, 4]}[method]
     assert (tmp_path / "two" / "checkpoints" / "checkpoint-4" / "pytorch_model_fsdp.bin").exists()
-    one = train(settings.model_copy(update=ALONE), make_pairs(12), base, tmp_path / "one")
-    assert_same(two, one)
+    alone = settings.model_copy(update=ALONE | {"weights": "float32"})  # as split ones are, whatever they say
+    assert_same(two, train(alone, make_pairs(12), base, tmp_path / "one"))
 
 
 def kill_one_at_three(folder: Path) -> Callable[[StepEvent], None]:
@@ -352,3 +353,40 @@ def test_splitting_on_a_cpu_is_refused(base: Base, work: Path):
 def test_how_many_processes_train_is_in_no_fingerprint():
     settings = TrainSettings(batch_size=64, processes=64, sharding="fsdp2", tracker="trackio")
     assert settings.model_dump() == TrainSettings(batch_size=64).model_dump()
+
+
+def test_weights_that_are_split_are_float32(base: Base, work: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = TrainSettings(method="full", weights="bfloat16")
+    split = whole.model_copy(update={"processes": 2, "sharding": "fsdp2"})
+    assert whole.resolve("cuda").weights == "bfloat16"
+    assert split.resolve("cuda").weights == "float32"
+    monkeypatch.setattr(needs, "installed", lambda package: False)
+    monkeypatch.setattr(needs, "_check_sharding", lambda settings: None)
+    needs.check_needs(split)  # the package of 8-bit states, too
+    with pytest.raises(TrainingError, match="pip install torchao"):
+        needs.check_needs(whole)
+
+
+def test_gradients_of_split_weights_are_summed_in_float32_after_each_micro_batch(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import torch
+    from accelerate import FullyShardedDataParallelPlugin
+
+    from training.trainer import sum_exactly, trainer_arguments
+    from training.watch import Run
+
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    plugin = FullyShardedDataParallelPlugin()
+    plugin.set_mixed_precision("bf16")
+    sum_exactly(plugin)
+    policy = plugin.mixed_precision_policy
+    assert (policy.param_dtype, policy.reduce_dtype, policy.output_dtype) == (
+        torch.bfloat16,
+        torch.float32,
+        None,
+    )
+    for sharding, at_once in (("fsdp2", {"sync_each_batch": True}), ("ddp", None)):
+        settings = together(sharding=sharding).resolve("cpu")
+        run = Run(settings, [], lay_out([8] * 12, settings), tmp_path)
+        assert trainer_arguments(run).accelerator_config.gradient_accumulation_kwargs == at_once
