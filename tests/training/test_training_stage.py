@@ -92,6 +92,7 @@ def test_progress_tells_what_goes_on_and_what_each_evaluation_found(base: Base, 
     told = [note.split(" ")[0] for note in inputs.notes]
     assert told == [
         "12",
+        "encoding",
         "loading",
         "loss",
         "loss",
@@ -102,7 +103,7 @@ def test_progress_tells_what_goes_on_and_what_each_evaluation_found(base: Base, 
         "saving",
         "writing",
     ]
-    assert "tok/s with time left" in inputs.notes[2]
+    assert "tok/s with time left" in inputs.notes[3]
     assert inputs.done == 4
     losses = [line for line in inputs.lines if "held-out loss" in line]
     assert [line.split(":")[0] for line in losses] == ["step 3", "step 4"]
