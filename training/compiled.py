@@ -8,6 +8,7 @@ TRL computes in pieces, stays as it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,23 +26,40 @@ def decoder_layers(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
-def compile_layers(trainer: Any) -> None:
-    """Let a trainer's layers be compiled when they are first used; evaluations stay as they are.
+def compile_layers(model: nn.Module) -> None:
+    """Let a model's layers be compiled when they are first used; checkpointing has been set on them before.
 
-    Those come in too many shapes, an answer that grows by a token at a time among them.
+    What computes activations again stays outside of what is compiled, since the compiler leaves the whole of
+    a checkpointed layer as it is where it cannot take one part of it, such as attention with dropout.
     """
     torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
-    for layer in decoder_layers(trainer.model):
-        layer.compile(backend=BACKEND)
-    trainer.evaluate = _eagerly(trainer.evaluate)
+    torch._dynamo.config.optimize_ddp = False  # which cuts a layer to pieces that are sent apart
+    for layer in decoder_layers(model):
+        inside = torch.compile(layer.forward, backend=BACKEND)
+        layer.forward = _computed_again(layer, inside) if layer.gradient_checkpointing else inside
+        layer.gradient_checkpointing = False  # type: ignore[assignment]
 
 
-def _eagerly(function: Callable[..., Any]) -> Callable[..., Any]:
-    def eager(*args: Any, **options: Any) -> Any:
+def _computed_again(layer: Any, inside: Callable[..., Any]) -> Callable[..., Any]:
+    checkpoint = layer._gradient_checkpointing_func
+
+    def forward(*args: Any, **options: Any) -> Any:
+        return checkpoint(partial(inside, **options), *args) if layer.training else inside(*args, **options)
+
+    return forward
+
+
+def evaluate_plainly(trainer: Any) -> None:
+    """Let nothing be compiled in a trainer's evaluations: they come in too many shapes, an answer that grows
+    by a token at a time among them.
+    """
+    evaluate = trainer.evaluate
+
+    def plainly(*args: Any, **options: Any) -> Any:
         with torch.compiler.set_stance("force_eager"):
-            return function(*args, **options)
+            return evaluate(*args, **options)
 
-    return eager
+    trainer.evaluate = plainly
 
 
 def checkpoint_only(model: nn.Module, layers: int) -> None:

@@ -12,7 +12,7 @@ from trl import SFTConfig, SFTTrainer
 
 from training import methods
 from training.chance import RoundAlike
-from training.compiled import FLOAT8_SIZE, compile_layers, to_float8
+from training.compiled import FLOAT8_SIZE, evaluate_plainly, to_float8
 from training.encode import Example
 from training.needs import LIGER, installed
 from training.settings import TrainSettings
@@ -43,7 +43,7 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
     if run.settings.method != "full":
         methods.float32_adapters(trainer.model)
     if run.settings.compile_layers:
-        compile_layers(trainer)
+        evaluate_plainly(trainer)
     if run.settings.split:
         sum_exactly(trainer.accelerator.state.fsdp_plugin)
     return trainer

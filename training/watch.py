@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from training import checkpoints
 from training.chance import random_state, set_random_state
-from training.compiled import checkpoint_only
+from training.compiled import checkpoint_only, compile_layers
 from training.encode import Example
 from training.errors import TrainingError
 from training.events import StepEvent, ignore
@@ -74,6 +74,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.saved = time.monotonic()
         if self.run.settings.checkpointed_layers:
             checkpoint_only(found["model"], self.run.settings.checkpointed_layers)
+        if self.run.settings.compile_layers:
+            compile_layers(found["model"])
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Start the step's clock."""

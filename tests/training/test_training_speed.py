@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -133,6 +134,50 @@ def test_layers_that_cannot_be_compiled_are_trained_without(
     assert "no assembler anywhere" in note
     assert note.endswith("; it goes on without, slower")
     assert "\n" not in note
+
+
+class Counting:
+    """A compiler that leaves all as it is and counts what it is given."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: object) -> object:
+        self.graphs += 1
+        return graph.forward
+
+
+def test_layers_that_compute_again_are_compiled_but_for_what_cannot_be(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    compiler = Counting()
+    monkeypatch.setattr(compiled, "BACKEND", compiler)
+    torch._dynamo.reset()
+    settings = quick(
+        "full", steps=2, packing=True, attention_dropout=0.2, gradient_checkpointing=True, compile_layers=True
+    )
+    fast = train(settings, make_pairs(12), base, tmp_path / "fast")
+    assert compiler.graphs > 0  # attention pair by pair is none of them
+    plain = settings.model_copy(update={"compile_layers": False})
+    assert_alike(train(plain, make_pairs(12), base, tmp_path / "plain"), fast)
+
+
+def test_a_layer_is_compiled_in_one_piece_where_gradients_are_sent(monkeypatch: pytest.MonkeyPatch):
+    from torch._dynamo.backends.distributed import DDPOptimizer
+    from torch.nn.parallel import DistributedDataParallel
+
+    compiler = Counting()
+    monkeypatch.setattr(compiled, "BACKEND", compiler)
+    monkeypatch.setattr(
+        DistributedDataParallel, "_active_ddp_module", SimpleNamespace(bucket_bytes_cap=2**20)
+    )
+    monkeypatch.setattr(DDPOptimizer, "compile_fn", lambda *_: pytest.fail("the layer is cut"))
+    torch._dynamo.reset()
+    model = make_model()
+    compiled.compile_layers(model)
+    ids = torch.randint(3, 400, (2, 16))
+    model(input_ids=ids, labels=ids).loss.backward()
+    assert compiler.graphs > 0
 
 
 def test_some_layers_alone_compute_their_activations_again(base: Base, tmp_path: Path):
