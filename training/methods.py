@@ -52,7 +52,7 @@ def load_base(path: Path, settings: TrainSettings) -> Any:
         options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", "0"))} if on_gpu else None
     try:
         if hasattr(AutoConfig.from_pretrained(path), "attention_dropout"):
-            options["attention_dropout"] = settings.attention_dropout
+            options["attention_dropout"] = settings.dropout_of_attention
         model, loaded = AutoModelForCausalLM.from_pretrained(
             path,
             attn_implementation=_attention(path, settings),

@@ -20,6 +20,7 @@ WITHOUT_DROPOUT = ("flash_attention_3", "flash_attention_4")  # they leave it ou
 
 # Adapters start at zero and need far larger steps than weights that were pretrained.
 LEARNING_RATES: dict[Method, float] = {"full": 1e-5, "lora": 2e-4, "qlora": 2e-4}
+ATTENTION_DROPOUTS: dict[Method, float] = {"full": 0.1, "lora": 0.0, "qlora": 0.0}
 MICRO_BATCHES = {"cpu": 2, "cuda": 8}
 GENERATION_TAGS = re.compile(r"{%-?\s*(end)?generation\s*-?%}")  # of transformers, not of Jinja
 
@@ -68,12 +69,13 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
     )
     weight_decay: float = Field(0.1, ge=0, le=1, description="AdamW's weight decay.")
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
-    attention_dropout: float = Field(
-        0.1,
+    attention_dropout: float | None = Field(
+        None,
         ge=0,
         lt=1,
-        description="Dropout on attention weights in training; the published config keeps the base's value. "
-        "Without effect on a base that has no such setting.",
+        description="Dropout on attention weights in training; None takes 0.1 for full (the paper's), 0 for "
+        "the others, which have lora_dropout. The published config keeps the base's value; without effect on "
+        "a base that has no such setting.",
     )
     lora_rank: int = Field(64, ge=1, le=4096, description="Rank of the adapters; unused by full.")
     lora_alpha: int = Field(128, ge=1, le=65536, description="Adapters are scaled by lora_alpha / lora_rank.")
@@ -229,10 +231,10 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"float8 is on, but method {self.method} trains adapters; it is for full alone")
         if self.sharding == "zero3" and self.method != "full":
             raise ValueError(f"sharding zero3 is for method full; take fsdp2 or ddp for {self.method}")
-        if self.attention in WITHOUT_DROPOUT and self.attention_dropout:
+        if self.attention in WITHOUT_DROPOUT and self.dropout_of_attention:
             raise ValueError(
                 f"attention {self.attention} has no dropout, but attention_dropout is "
-                f"{self.attention_dropout:g}; set that to 0, or take another attention"
+                f"{self.dropout_of_attention:g}; set that to 0, or take another attention"
             )
         if self.checkpointed_layers and self.gradient_checkpointing is False:
             raise ValueError("checkpointed_layers is set, but gradient_checkpointing is off")
@@ -252,6 +254,11 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         if self.keep_steps and not self.held_out and self.publish_step is None:
             raise ValueError("keep_steps needs held_out pairs to choose by, or publish_step")
         return self
+
+    @property
+    def dropout_of_attention(self) -> float:
+        """The attention's dropout, filled in where it is open."""
+        return ATTENTION_DROPOUTS[self.method] if self.attention_dropout is None else self.attention_dropout
 
     @property
     def padding_free(self) -> bool:
@@ -287,6 +294,7 @@ class TrainSettings(BaseModel, extra="forbid", frozen=True):
         divisor = max(size for size in range(1, largest + 1) if share % size == 0)
         filled = {
             "learning_rate": self.learning_rate or LEARNING_RATES[self.method],
+            "attention_dropout": self.dropout_of_attention,
             "weights": "bfloat16" if self.rounds_by_chance else "float32",
             "micro_batch": self.micro_batch or (1 if self.packing else divisor),
             "attention": self.attention or ("varlen" if device == "cuda" or self.packing else "sdpa"),

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from training.errors import TrainingError
-from training.settings import Attention, TrainSettings, load_settings
+from training.settings import Attention, Method, TrainSettings, load_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.yaml"))
 
@@ -66,11 +66,18 @@ def test_the_micro_batch_that_is_picked_divides_the_batch():
     assert TrainSettings(batch_size=9, packing=True).resolve("cuda").micro_batch == 1
 
 
-def test_pairs_are_padded_only_where_attention_asks_for_it():
-    free = {
-        way: TrainSettings(attention=way, attention_dropout=0.0).resolve("cuda").padding_free
-        for way in get_args(Attention)
+def test_open_dropout_of_attention_is_the_papers_for_full_alone():
+    found = {method: TrainSettings(method=method).resolve("cpu") for method in get_args(Method)}
+    assert {method: one.attention_dropout for method, one in found.items()} == {
+        "full": 0.1,
+        "lora": 0,
+        "qlora": 0,
     }
+    assert TrainSettings(method="lora", attention_dropout=0.2).resolve("cpu").attention_dropout == 0.2
+
+
+def test_pairs_are_padded_only_where_attention_asks_for_it():
+    free = {way: TrainSettings(attention=way).resolve("cuda").padding_free for way in get_args(Attention)}
     assert {way for way, is_free in free.items() if not is_free} == {"sdpa", "eager"}
     assert TrainSettings(attention="sdpa", packing=True).resolve("cuda").padding_free
 
@@ -87,7 +94,7 @@ def test_pairs_are_padded_only_where_attention_asks_for_it():
         ({"lora_targets": []}, "lora_targets"),
         ({"warmup": 10}, "warmup"),
         ({"chat_template": "{% for m in messages %}"}, "line 1 is no Jinja"),
-        ({"attention": "flash_attention_3"}, "flash_attention_3 has no dropout"),
+        ({"method": "full", "attention": "flash_attention_3"}, "flash_attention_3 has no dropout"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(change: dict[str, object], word: str):
