@@ -10,6 +10,7 @@ from hub_tools.errors import RecipeError
 from hub_tools.recipe import load
 from hub_tools.run.graph import build
 from hub_tools.stages.registry import STAGES
+from training.settings import TrainSettings, load_settings
 
 RECIPES = sorted((Path(__file__).parents[1] / "hub_tools" / "recipes").glob("*.yaml"))
 
@@ -28,6 +29,20 @@ def test_the_demo_runs_the_default_graph_in_order() -> None:
     ]  # fmt: skip
     assert graph.nodes["train-final"].repo == "demo/backforth-final-135m"
     assert graph.nodes["rewrite"].repo == "demo/backforth-rewritten"
+
+
+def test_the_papers_recipe_trains_as_its_settings_file_says() -> None:
+    graph = build(load(next(path for path in RECIPES if path.stem == "paper-7b")))
+    meant = load_settings(RECIPES[0].parents[2] / "training" / "configs" / "paper-7b-full.yaml")
+    chosen = {"steps", "keep_steps", "held_out"}  # of a longer training, whose best step is published
+    found = {
+        name: node.config for name, node in graph.nodes.items() if isinstance(node.config, TrainSettings)
+    }
+    assert list(found) == ["train-backward", "train-forward", "train-final"]
+    for name, settings in found.items():
+        free = set() if name == "train-final" else chosen
+        fields = set(TrainSettings.model_fields) - free
+        assert settings.model_dump(include=fields) == meant.model_dump(include=fields), name
 
 
 def test_every_setting_of_every_stage_is_explained() -> None:

@@ -14,8 +14,10 @@ from hub_tools.hub.fingerprint import fingerprint
 from hub_tools.hub.repository import Hub, Ref
 from hub_tools.prompts import Prompts
 from hub_tools.recipe import Recipe
+from hub_tools.run.bases import check_access, check_base
 from hub_tools.run.graph import Graph, Node, Reading
 from hub_tools.stages.registry import MODEL, AskConfig
+from training.settings import TrainSettings
 
 HUB_FILES = "hf://datasets/"
 
@@ -92,6 +94,19 @@ class Pinner:
         for reading in self._graph.models.values():
             if reading.repo:
                 self._ref(reading)
+
+    def check_bases(self) -> None:
+        """Check the bases of trainings that no node makes: may they be read, and can they be trained?
+
+        Raises:
+            BackforthError: one line names the node and the way out.
+        """
+        for node in self._graph.nodes.values():
+            reading = node.reads.get("base")
+            if reading and reading.repo and isinstance(node.config, TrainSettings):
+                base, where = self._ref(reading), f"stages.{node.name}.reads.base"
+                check_access(self._hub, base, where)
+                check_base(self._hub, node.config, base, where)
 
     def _ref(self, reading: Reading) -> Ref:
         if reading.node:

@@ -55,6 +55,7 @@ class Run:
     def plan(self) -> Iterator[Step]:
         """Tell for every node whether it is up to date; a node after one that must run is not known yet."""
         self._pinner.check()
+        self._pinner.check_bases()
         for node in self.graph.nodes.values():
             if not self._pinner.ready(node):
                 missing = [p for p in self.graph.parents(node) if p not in self._pinner.published]
@@ -97,6 +98,7 @@ class Run:
                         f"--only {only} needs {node.name}, which is not up to date; run without --only"
                     )
                 if found is None and not checked:
+                    self._pinner.check_bases()
                     serving.check(self._pinner.published)
                     checked = True
                 yield self._up_to_date(node, found) if found else self._make(node, pinned, runner, publisher)

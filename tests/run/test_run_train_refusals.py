@@ -8,8 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from model_support import MIX, base_folder, foreign_adapter, upload_mix, upload_table
-from run_support import BASE, HubAddress, backforth
+from run_support import BASE, HubAddress, backforth, small_recipe
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,26 @@ def test_a_base_that_lacks_what_a_training_needs_is_refused_before_it_is_downloa
     line = train(hub, "demo/incomplete", mix)
     assert line.startswith("error: --base: demo/incomplete@")
     assert words in line
+
+
+def test_a_recipe_whose_base_cannot_be_trained_stops_before_anything_runs(
+    hub: HubAddress, tmp_path: Path
+) -> None:
+    from huggingface_hub import HfApi
+
+    shutil.copytree(base_folder(hub), tmp_path / "base")
+    (tmp_path / "base" / "chat_template.jinja").unlink()
+    api = HfApi(endpoint=hub.endpoint, token=hub.token)
+    api.create_repo("demo/untold", private=True, exist_ok=True)
+    api.upload_folder(repo_id="demo/untold", folder_path=tmp_path / "base")
+    recipe = small_recipe(tmp_path, hub, "early")
+    recipe["stages"]["train-final"]["reads"] = {"base": "demo/untold"}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for command in ("run", "plan"):
+        line = refusal(hub, command, str(tmp_path / "recipe.yaml"))
+        assert line.startswith("error: stages.train-final.reads.base: demo/untold@")
+        assert "has no chat template; set chat_template" in line
+    assert not api.repo_exists("demo/early-seed", repo_type="dataset")
 
 
 def test_what_this_machine_cannot_run_is_refused_before_the_base_is_downloaded(
