@@ -10,6 +10,8 @@ from pathlib import Path
 from training import checkpoints
 from training.errors import NotCompiled, OutOfMemory, TrainingError, one_line
 
+# What CUDA, its libraries, Triton, the compiler and torch on a CPU say where there is no memory left.
+NO_MEMORY = ("out of memory", "alloc_failed", "defaultcpuallocator")
 TORCH_WRITES = ("inline_container", "PytorchStreamWriter", "write(): ")  # in what it raises where it cannot
 
 
@@ -18,7 +20,6 @@ def explained(folder: Path) -> Iterator[None]:
     """Raise a TrainingError where memory runs out, the disk while a checkpoint goes to `folder`, or where
     layers cannot be compiled.
     """
-    failure: TrainingError | None = None
     try:
         yield
     except TrainingError:
@@ -27,9 +28,7 @@ def explained(folder: Path) -> Iterator[None]:
         failure = _memory(error) or _compiler(error) or _disk(error, folder)
         if failure is None:
             raise
-    if failure is not None:  # outside the handler: the error's frames hold the model in memory
-        release_memory()
-        raise failure
+        raise failure from None
 
 
 @contextmanager
@@ -47,7 +46,9 @@ def written_whole() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back what nobody refers to any more."""
+    """Give back what nobody refers to any more: a trainer and its model hold each other, on a GPU too, and an
+    error holds both until it has been dealt with.
+    """
     import torch
 
     gc.collect()
@@ -58,8 +59,8 @@ def release_memory() -> None:
 def _memory(error: Exception) -> OutOfMemory | None:
     import torch
 
-    on_cpu = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or on_cpu:
+    told = isinstance(error, RuntimeError) and any(word in str(error).lower() for word in NO_MEMORY)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or told:
         return OutOfMemory(f"out of memory: {one_line(error)}")
     return None
 
@@ -69,7 +70,7 @@ def _compiler(error: Exception) -> NotCompiled | None:
 
     if not failed_to_compile(error):
         return None
-    return NotCompiled(f"the layers cannot be compiled here ({type(error).__name__}: {one_line(error)})")
+    return NotCompiled(f"torch cannot compile here ({type(error).__name__}: {one_line(error)})")
 
 
 def _disk(error: Exception, folder: Path) -> TrainingError | None:

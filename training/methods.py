@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,12 +208,20 @@ def _check_targets(targets: str | list[str], model: Any) -> None:
 
 
 def can_compile() -> bool:
-    """Return whether layers can be compiled for this machine's GPU: with Triton and a C compiler."""
+    """Return whether layers can be compiled for this machine's GPU."""
     from torch.utils._triton import has_triton
 
-    return bool(has_triton()) and any(
-        shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")
-    )
+    return bool(has_triton()) and builds_kernels()
+
+
+def builds_kernels() -> bool:
+    """Return whether Triton finds what it builds kernels with: a C compiler and Python's headers."""
+    if not any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang")):
+        return False
+    if os.environ.get("CPATH") or os.environ.get("C_INCLUDE_PATH"):
+        return True  # they may lie anywhere
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")  # as Triton looks for them
+    return Path(sysconfig.get_path("include", scheme), "Python.h").exists()
 
 
 def float32_adapters(model: Any) -> None:

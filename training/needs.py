@@ -31,6 +31,11 @@ def check_needs(settings: TrainSettings) -> None:
         _check_package(settings.tracker, f"tracker is {settings.tracker}")
     if settings.processes > 1:
         _check_sharding(settings)
+    if methods.device() == "cuda" and installed("triton") and not methods.builds_kernels():
+        raise TrainingError(
+            "a training on a GPU builds its kernels when it starts, which needs a C compiler and Python's "
+            "headers: apt-get install gcc python3-dev, or what your system calls them"
+        )
 
 
 def _check_package(package: str, setting: str) -> None:

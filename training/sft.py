@@ -12,7 +12,7 @@ from training import checkpoints, methods, slurm
 from training.encode import Encoded, encode_pairs
 from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher, ignore
-from training.failures import explained, written_whole
+from training.failures import explained, release_memory, written_whole
 from training.heldout import split
 from training.job import Job, library_versions
 from training.layout import lay_out
@@ -70,6 +70,7 @@ def train(
             f"1 process trains, though Slurm has allocated {machines} machines; set processes to their GPUs"
         )
     while True:
+        release_memory()  # of the attempt before, or of a training before in this process
         try:
             return _written(attempt(job, watcher), job, watcher)
         except OutOfMemory as error:
@@ -79,8 +80,12 @@ def train(
                 f"out of memory: now micro_batch {job.settings.micro_batch}{how}, the same pairs in each step"
             )
         except NotCompiled as error:
+            if not job.settings.compile_layers:
+                raise TrainingError(
+                    f"{error}, as the optimizer of bfloat16 weights must be; set weights to float32"
+                ) from None
             job = replace(job, settings=job.settings.model_copy(update={"compile_layers": False}))
-            note = f"{error}; it goes on without, slower"
+            note = f"{error}; layers stay as they are, slower"
         except KeyboardInterrupt as stop:
             stop.args = (_left_at(job),)
             raise
@@ -205,6 +210,7 @@ def _written(trained: Trained, job: Job, watcher: Watcher) -> Trained:
     It must be where no processes are connected: ZeRO would split whatever one of them loads over all.
     """
     watcher.on_phase("writing the model")
+    release_memory()
     with quiet(), written_whole():
         checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
         model = methods.load_trained(checkpoint, job.settings)

@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from training_samples import make_model, make_pairs, make_tokenizer, quick
 
-from training import compiled, launch, methods, trainer
+from training import compiled, launch, methods, needs, trainer
 from training.encode import encode_pairs
 from training.errors import TrainingError
 from training.layout import lay_out
@@ -130,9 +130,9 @@ def test_layers_that_cannot_be_compiled_are_trained_without(
     trained = train(quick("lora", compile_layers=True), make_pairs(12), base, work, on_note=notes.append)
     assert len(trained.losses) == 4
     (note,) = notes
-    assert note.startswith("the layers cannot be compiled here (BackendCompilerFailed: ")
+    assert note.startswith("torch cannot compile here (BackendCompilerFailed: ")
     assert "no assembler anywhere" in note
-    assert note.endswith("; it goes on without, slower")
+    assert note.endswith("; layers stay as they are, slower")
     assert "\n" not in note
 
 
@@ -251,3 +251,29 @@ def test_one_process_takes_one_gpu_of_several(base: Base, tmp_path: Path, monkey
     settings = quick("lora").resolve("cuda")
     run = Run(settings, [], lay_out([8] * 4, settings), tmp_path)
     assert trainer_arguments(run).n_gpu == 1  # TRL refuses more: they would be one model's, by DataParallel
+
+
+def test_an_optimizer_that_cannot_be_compiled_ends_the_training(
+    base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from torch._inductor.exc import InvalidCxxCompiler
+    from torchao.optim import AdamW8bit
+
+    def step(self: AdamW8bit, closure: object = None) -> None:
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr(AdamW8bit, "step", step)
+    with pytest.raises(
+        TrainingError, match=r"torch cannot compile here .*; set weights to float32"
+    ) as caught:
+        train(quick("full", weights="bfloat16"), make_pairs(12), base, work)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_gpu_without_a_compiler_is_told_before_the_base_is_fetched(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(methods, "device", lambda: "cuda")
+    monkeypatch.setattr(needs, "installed", lambda package: True)
+    needs.check_needs(TrainSettings())
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(TrainingError, match="which needs a C compiler and Python's headers"):
+        needs.check_needs(TrainSettings())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import socket
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from training_samples import make_pairs, quick
 
 from training import checkpoints, devices, methods, sft
-from training.errors import TrainingError
+from training.errors import OutOfMemory, TrainingError
 from training.failures import explained
 from training.publish import Base
 from training.settings import TrainSettings
@@ -58,6 +60,39 @@ def test_where_memory_runs_out_the_same_steps_go_on_in_smaller_parts(
     assert [event.step for event in events] == [1, 2, 3, 4]
     assert trained.settings["micro_batch"] == 1
     assert trained.losses == calm.losses
+
+
+def test_an_attempt_that_ran_out_of_memory_is_gone_before_the_next(
+    base: Base, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    models: list[weakref.ref[Any]] = []
+    left: list[bool] = []
+
+    def note_and_limit(model: Any) -> None:
+        left.extend(one() is not None for one in models)
+        models.append(weakref.ref(model))
+        room_for(1)(model)
+
+    hook_base(monkeypatch, note_and_limit)
+    gc.disable()  # which would clean up at a time of its own
+    try:
+        train(quick("full", micro_batch=2, **STILL), make_pairs(12), base, work)
+    finally:
+        gc.enable()
+    assert left == [False]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory",
+        "Triton Error [CUDA]: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_memory_runs_out_in_cudas_libraries_too(tmp_path: Path, words: str):
+    with pytest.raises(OutOfMemory, match="out of memory"), explained(tmp_path):
+        raise RuntimeError(words)
 
 
 def test_memory_that_runs_out_later_costs_no_finished_checkpoint(
