@@ -44,7 +44,7 @@ def build_trainer(run: Run, model: Any, tokenizer: Any, arguments: SFTConfig | N
         methods.float32_adapters(trainer.model)
     if run.settings.compile_layers:
         evaluate_plainly(trainer)
-    if run.settings.split:
+    if run.settings.split and run.settings.sharding == "fsdp2":
         sum_exactly(trainer.accelerator.state.fsdp_plugin)
     return trainer
 
