@@ -5,6 +5,7 @@ beforehand.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from hub_tools.errors import RecipeError
 
 EMBEDDED = "embedded"
+HUGGING_FACE = "https://huggingface.co"
 MANY = 12  # settings, that no line has room for
 ROUTES = ("/generate", "/generate_stream", "/completions", "/info", "/models")  # they are added to an address
 
@@ -30,7 +32,9 @@ class HubSection(Section):
     """Where results are published."""
 
     endpoint: str = Field(
-        "https://huggingface.co", description="The Hub's address, or `embedded` for the Hub that comes along."
+        default_factory=lambda: os.environ.get("HF_ENDPOINT") or HUGGING_FACE,
+        description="The Hub's address, or `embedded` for the Hub that comes along; by default that of "
+        "HF_ENDPOINT, or huggingface.co.",
     )
     private: bool = Field(True, description="Make new repos private.")
     store: str = Field(".backforth/hub", description="Folder of the embedded Hub.")

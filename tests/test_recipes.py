@@ -53,6 +53,17 @@ def test_every_setting_of_every_stage_is_explained() -> None:
         assert stage.summary.endswith((".", ":")), stage.name
 
 
+def test_a_recipe_that_names_no_hub_is_for_that_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("namespace: demo\nstages: {seed: {source: x}}\n")
+    monkeypatch.setenv("HF_ENDPOINT", "https://hub.example.org")
+    assert load(path).file.hub.endpoint == "https://hub.example.org"
+    monkeypatch.delenv("HF_ENDPOINT")
+    assert load(path).file.hub.endpoint == "https://huggingface.co"
+
+
 def test_nodes_come_in_file_order_and_after_what_they_read(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,8 +90,8 @@ def checkpoint_recipe(
 
 def _raw(name: str, namespace: str, stages: dict[str, Any]) -> dict[str, Any]:
     """Return a recipe for the Hub of HF_ENDPOINT."""
-    endpoint = os.environ.get("HF_ENDPOINT") or HubSection().endpoint
-    return {"name": name, "namespace": namespace, "hub": {"endpoint": endpoint}, "stages": stages}
+    hub = {"endpoint": HubSection().endpoint}
+    return {"name": name, "namespace": namespace, "hub": hub, "stages": stages}
 
 
 def _settings(config: Path | None) -> dict[str, Any]:
