@@ -48,9 +48,20 @@ def varlen_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return found[0], None
+    query, key, value = _in_one_dtype(query, key, value)
     if max_length_q is not None and _in_one_kernel(query, value, dropout):
         return _one_kernel(query, key, value, cu_seq_lens_q, max_length_q, scaling), None
     return _one_by_one(module, query, key, value, cu_seq_lens_q, dropout, scaling), None
+
+
+def _in_one_dtype(*parts: Tensor) -> list[Tensor]:
+    """Return what autocast takes for attention: beside float32 weights, rotated queries and keys are float32
+    and values are not.
+    """
+    kind = parts[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return list(parts)
+    return [part.to(torch.get_autocast_dtype(kind)) for part in parts]
 
 
 def _in_one_kernel(query: Tensor, value: Tensor, dropout: float) -> bool:
@@ -111,5 +122,7 @@ def _spans(bounds: Tensor) -> list[tuple[int, int]]:
     """Return where each pair starts and ends."""
     if _Bounds.of is None or _Bounds.of() is not bounds:
         ends = bounds.tolist()
+        while len(ends) > 2 and ends[-2] - ends[-3] == 1:  # padding is pairs of one token, at the end
+            del ends[-2]
         _Bounds.of, _Bounds.spans = weakref.ref(bounds), list(pairwise(ends))
     return _Bounds.spans

@@ -84,6 +84,35 @@ def test_dropout_on_attention_works_pair_by_pair(base: Base, tmp_path: Path):
     assert dropped.losses[-1][1] < dropped.losses[0][1]
 
 
+@pytest.mark.parametrize("heads", [4, 2])
+def test_one_kernel_takes_what_autocast_computes_in(monkeypatch: pytest.MonkeyPatch, heads: int):
+    from training import attention
+
+    taken = []
+
+    def kernel(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: object, **options: object):
+        taken.append({part.dtype for part in (query, key, value)})
+        return query
+
+    monkeypatch.setattr(attention, "varlen_attn", kernel)
+    monkeypatch.setattr(attention, "_in_one_kernel", lambda query, value, dropout: True)
+    query, key, value = (torch.rand(1, count, 6, 8) for count in (4, heads, heads))
+    bounds = torch.tensor([0, 4, 6], dtype=torch.int32)
+    with torch.autocast("cpu", torch.bfloat16):  # float32 after the rotation, beside float32 weights
+        attention.varlen_attention(
+            None, query, key, value.bfloat16(), None, scaling=0.3, cu_seq_lens_q=bounds, max_length_q=4
+        )
+    assert taken == [{torch.bfloat16}]
+
+
+def test_padding_is_attended_to_in_one_go():
+    from training.attention import _spans
+
+    ends = torch.tensor([0, 10, 20, 21, 22, 23], dtype=torch.int32)  # the collator's: a pair a padded token
+    assert _spans(ends) == [(0, 10), (10, 20), (20, 23)]
+    assert _spans(ends[:3]) == [(0, 10), (10, 20)]
+
+
 def test_attention_follows_the_device_the_packing_and_the_base(base: Base, tmp_path: Path):
     assert TrainSettings().resolve("cpu").attention == "sdpa"
     assert TrainSettings(packing=True).resolve("cpu").attention == "varlen"
