@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -60,7 +61,8 @@ def gpu_named(name: str) -> Gpu:
 
 
 def gpu_here() -> Gpu | None:
-    """Return this machine's first GPU with the memory that it really has; None without one that is known.
+    """Return the first GPU that programs here may use, with the memory that it really has; None without one
+    that is known.
 
     It asks nvidia-smi: torch would take seconds to import.
     """
@@ -68,6 +70,8 @@ def gpu_here() -> Gpu | None:
     if program is None:
         return None
     query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+    if first := os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0]:
+        query.append(f"--id={first}")
     try:
         told = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
         name, megabytes = told.splitlines()[0].rsplit(",", 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_samples import make_model
 
-from training.devices import GIB, KNOWN, gpu_named, known_gpu
+from training.devices import GIB, KNOWN, gpu_here, gpu_named, known_gpu
 from training.errors import TrainingError
 from training.fitting import choose, forecast, workload
 from training.forecast import memory, speed
@@ -193,3 +193,19 @@ def test_every_part_of_the_memory_is_told(tmp_path: Path) -> None:
     line = found.lines()[2]
     assert all(f"{part / GIB:.1f}" in line for part in parts)
     assert json.dumps(found.lines(), ensure_ascii=False).count("GiB") == 1
+
+
+def test_the_gpu_that_programs_may_use_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\ncase \"$*\" in *--id=1*) ;; *) echo 'NVIDIA L4, 23034';; esac\n"
+        "echo 'NVIDIA H100 80GB HBM3, 81559'\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = {}
+    for visible in ("", "0,1", "1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        gpu = gpu_here()
+        found[visible] = gpu and (gpu.name, round(gpu.memory, 1))
+    assert found == {"": ("L4", 22.5), "0,1": ("L4", 22.5), "1": ("H100", 79.6)}
