@@ -237,7 +237,8 @@ def _gathering(work: Workload, gpu: Gpu, passes: float) -> float:
     if work.sharding == "ddp":
         return 0.0
     a_weight = NF4_BYTES if work.method == "qlora" else 2.0
-    sent = passes * a_weight * work.shape.parameters + 2.0 * work.trained_parameters
+    a_gradient = 4.0 if work.sharding == "fsdp2" else 2.0
+    sent = passes * a_weight * work.shape.parameters + a_gradient * work.trained_parameters
     return _ring(work, gpu, sent)
 
 
