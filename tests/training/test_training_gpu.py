@@ -97,19 +97,52 @@ def test_gradient_checkpointing_saves_memory_and_changes_no_loss(billion: Base, 
         ("full", {"compile_layers": True}, 0.02),
         ("qlora", {"compile_layers": True, "gradient_checkpointing": True}, 0.02),
         ("qlora", {"offload_activations": True, "gradient_checkpointing": True}, 0.02),
+        (
+            "qlora",
+            {"offload_activations": True, "gradient_checkpointing": True, "compile_layers": True},
+            0.02,
+        ),
+        ("full", {"weights": "bfloat16", "checkpointed_layers": 1, "compile_layers": True}, 0.02),
         ("full", {"float8": True, "compile_layers": True}, 0.1),
+        ("full", {"float8": True, "compile_layers": True, "gradient_checkpointing": True}, 0.1),
     ],
 )
 def test_what_makes_it_fast_changes_losses_little(
     base: Base, tmp_path: Path, method: str, more: dict[str, bool], within: float
 ):
     slow = {"compile_layers": False, "offload_activations": False, "gradient_checkpointing": False, **STILL}
+    more = {"gradient_checkpointing": "checkpointed_layers" in more, "held_out": 2, "sample_tokens": 4} | more
     notes: list[str] = []
     fast = train(quick(method, **slow | more), make_pairs(12), base, tmp_path / "fast", on_note=notes.append)
     plain = train(quick(method, **slow), make_pairs(12), base, tmp_path / "plain")
     assert notes == []
     for (_, one), (_, other) in zip(fast.losses, plain.losses, strict=True):
         assert one == pytest.approx(other, rel=within)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_dropout_on_attention_trains_with_checkpointing(base: Base, work: Path, compiled: bool):
+    more = {"attention_dropout": 0.1, "gradient_checkpointing": True, "compile_layers": compiled}
+    trained = train(quick("full", weights="bfloat16", **more), make_pairs(12), base, work)
+    assert trained.losses[-1][1] < trained.losses[0][1] - 0.05
+
+
+def test_where_a_gpu_runs_out_of_memory_the_training_goes_on_with_less(billion: Base, tmp_path: Path):
+    settings = quick("lora", batch_size=32, micro_batch=32, steps=2, gradient_checkpointing=False, **STILL)
+    most = peak(settings, billion, tmp_path / "most")
+    least = peak(settings.model_copy(update={"micro_batch": 1}), billion, tmp_path / "least")
+    allowed = (
+        (least + most) / 2 * GIB
+    )  # which the base fills more than half of: it must not stay for the next
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
+    notes: list[str] = []
+    try:
+        trained = train(settings, make_pairs(32), billion, tmp_path / "work", on_note=notes.append)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert notes
+    assert all(note.startswith("out of memory: now micro_batch ") for note in notes)
+    assert [step for step, _ in trained.losses] == [1, 2]
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16"])
