@@ -12,7 +12,7 @@ from training import checkpoints, methods, slurm
 from training.encode import Encoded, encode_pairs
 from training.errors import NotCompiled, OutOfMemory, TrainingError
 from training.events import StepEvent, Watcher, ignore
-from training.failures import explained, release_memory, written_whole
+from training.failures import explained, release_gpu, release_memory, written_whole
 from training.heldout import split
 from training.job import Job, library_versions
 from training.layout import lay_out
@@ -69,8 +69,8 @@ def train(
         on_note(
             f"1 process trains, though Slurm has allocated {machines} machines; set processes to their GPUs"
         )
+    release_gpu()  # of a training before, in this process
     while True:
-        release_memory()  # of the attempt before, or of a training before in this process
         try:
             return _written(attempt(job, watcher), job, watcher)
         except OutOfMemory as error:
@@ -90,6 +90,7 @@ def train(
             stop.args = (_left_at(job),)
             raise
         on_note(note)
+        release_memory()  # of the failed attempt
 
 
 def _left_at(job: Job) -> str:
@@ -210,7 +211,7 @@ def _written(trained: Trained, job: Job, watcher: Watcher) -> Trained:
     It must be where no processes are connected: ZeRO would split whatever one of them loads over all.
     """
     watcher.on_phase("writing the model")
-    release_memory()
+    release_gpu()
     with quiet(), written_whole():
         checkpoint = checkpoints.weights_at(job.checkpoints, trained.chosen)
         model = methods.load_trained(checkpoint, job.settings)
