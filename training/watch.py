@@ -63,8 +63,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.began = 0.0
-        self.saved = time.monotonic()
+        self.began = self.saved = 0.0
         self.random: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **found: Any) -> None:

@@ -172,6 +172,7 @@ def _hub(store: Path) -> Hub:
     from huggingface_hub import get_token
 
     from hub_tools.hub.repository import Hub
+    from hub_tools.recipe import HubSection
 
     if not os.environ.get("HF_ENDPOINT"):
         from hub_tools.hub.server.daemon import running
@@ -179,7 +180,7 @@ def _hub(store: Path) -> Hub:
         address = running(store)
         if address:
             return Hub(address.endpoint, address.token)
-    return Hub(os.environ.get("HF_ENDPOINT") or "https://huggingface.co", get_token())
+    return Hub(HubSection().endpoint, get_token())
 
 
 def _print_json(document: Any) -> None:

@@ -101,11 +101,14 @@ class Pinner:
         Raises:
             BackforthError: one line names the node and the way out.
         """
+        readable: set[Ref] = set()
         for node in self._graph.nodes.values():
             reading = node.reads.get("base")
             if reading and reading.repo and isinstance(node.config, TrainSettings):
                 base, where = self._ref(reading), f"stages.{node.name}.reads.base"
-                check_access(self._hub, base, where)
+                if base not in readable:
+                    check_access(self._hub, base, where)
+                    readable.add(base)
                 check_base(self._hub, node.config, base, where)
 
     def _ref(self, reading: Reading) -> Ref:
